@@ -1,0 +1,43 @@
+"""Expedition turns pytest into an experiment harness.
+
+The public names are imported on first use, so that a pytest session which asks for no experiment
+pays for none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from expedition.version import __version__
+
+if TYPE_CHECKING:
+    from expedition.archive import Archive, RunRecord
+    from expedition.authoring import experiment
+    from expedition.errors import ExpeditionError
+    from expedition.recording import Run
+    from expedition.trajectory import Trajectory
+
+__all__ = ["Archive", "ExpeditionError", "Run", "RunRecord", "Trajectory", "__version__", "experiment"]
+
+_HOMES = {
+    "Archive": "expedition.archive",
+    "ExpeditionError": "expedition.errors",
+    "Run": "expedition.recording",
+    "RunRecord": "expedition.archive",
+    "Trajectory": "expedition.trajectory",
+    "experiment": "expedition.authoring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'expedition' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
