@@ -1,0 +1,53 @@
+"""Exact typed values: tagged JSON, files of arrays, and typed columns over runs.
+
+`encode` turns a value into JSON from which `decode` makes an equal value of the same type; what has no exact
+form is refused with an `UnstorableError`. `FileSink` keeps large arrays and frames in files that their own
+libraries read. `build_column` finds the type of a column of such values, `restore` and `cell` give them back.
+Importing this package imports neither numpy nor pandas.
+"""
+
+from __future__ import annotations
+
+from expedition.values.columns import (
+    MISSING,
+    ColumnData,
+    ColumnKind,
+    MissingType,
+    State,
+    build_column,
+    cell,
+    restore,
+)
+from expedition.values.files import FileSink
+from expedition.values.tagged import (
+    ArraySink,
+    Json,
+    Opaque,
+    canonical,
+    decode,
+    dumps,
+    encode,
+    is_storable,
+    loads,
+)
+
+__all__ = [
+    "MISSING",
+    "ArraySink",
+    "ColumnData",
+    "ColumnKind",
+    "FileSink",
+    "Json",
+    "MissingType",
+    "Opaque",
+    "State",
+    "build_column",
+    "canonical",
+    "cell",
+    "decode",
+    "dumps",
+    "encode",
+    "is_storable",
+    "loads",
+    "restore",
+]
