@@ -1,0 +1,284 @@
+"""Parameters: their discovery in a function and its module, and the typing of the values given to them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from expedition.authoring.design import RESERVED_NAMES
+from expedition.authoring.text import is_quoted, load_yaml
+from expedition.authoring.variables import assigned_variables
+from expedition.errors import ExperimentError
+
+RUN_FIXTURES = ("experiment", "e")
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "(no default)"
+
+
+MISSING: Any = _Missing()
+_EXACT: dict[object, tuple[type, ...]] = {
+    int: (int,),
+    float: (float,),
+    str: (str,),
+    bool: (bool,),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One named, typed input of an experiment.
+
+    Attributes
+    ----------
+    kind : ``"argument"`` of the function or ``"variable"`` of its module.
+    annotation : the type that values must have, `MISSING` when none is given.
+    default : the value when nothing else is said, `MISSING` for an argument that the sweep must give.
+    """
+
+    name: str
+    kind: str
+    annotation: Any = MISSING
+    default: Any = MISSING
+    description: str = ""
+    _adapters: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def type_name(self) -> str:
+        """The annotation as people write it, or the type of the default."""
+        if self.annotation is MISSING:
+            return "" if self.default is MISSING else type(self.default).__name__
+        return name_of_type(self.annotation)
+
+    def check(self, value: Any, *, origin: str, experiment: str) -> Any:
+        """Return `value` as a value of this parameter, an int as float where a float is wanted.
+
+        Numpy scalars become the builtin of the annotation when that loses nothing. Raises `ExperimentError`
+        naming experiment, parameter, value and expected type.
+        """
+        if self.annotation is MISSING or self.annotation is Any:
+            return value
+        exact = _EXACT.get(self.annotation)
+        if exact is not None and type(value) in exact:
+            return value
+        if self.annotation is float and type(value) is int and int(float(value)) == value:
+            return float(value)
+        item = _numpy_item(value)
+        if item is not None and exact is not None and type(item) in exact:
+            return item
+        if exact is not None:
+            raise self._refusal(value, origin, experiment)
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            if item is not None:
+                try:
+                    return self._adapter.validate_python(item, strict=True)
+                except ValidationError:
+                    pass
+            raise self._refusal(value, origin, experiment, error) from None
+
+    def read(self, text: str, *, origin: str, experiment: str) -> Any:
+        """Return the value that the option text `text` means for this parameter; nothing is evaluated.
+
+        The text is YAML 1.2. Where the annotation accepts a `str` and the text is not quoted, it stays as it
+        is unless another member of the union fits. Raises `ExperimentError`.
+        """
+        if self.annotation is str and not is_quoted(text):
+            return text
+        try:
+            parsed = load_yaml(text, source=origin)
+        except ExperimentError:
+            if self._accepts_text(text):
+                return text
+            raise
+        return self.convert(parsed, text=None if is_quoted(text) else text, origin=origin, experiment=experiment)
+
+    def convert(self, parsed: Any, *, text: str | None = None, origin: str, experiment: str) -> Any:
+        """Type a value that came from YAML or JSON text; `text` is the unquoted original, if one is known."""
+        if self.annotation is MISSING or self.annotation is Any:
+            return parsed
+        if text is not None and isinstance(parsed, str) and self._accepts_text(text):
+            return self._validate_text(parsed)
+        from pydantic import ValidationError
+
+        try:
+            document = json.dumps(parsed)
+        except (TypeError, ValueError):
+            return self.check(parsed, origin=origin, experiment=experiment)
+        try:
+            return self._adapter.validate_json(document, strict=True)
+        except ValidationError as error:
+            if text is not None and self._accepts_text(text):
+                return text
+            raise self._refusal(parsed, origin, experiment, error) from None
+
+    @property
+    def _adapter(self) -> Any:
+        if 0 not in self._adapters:
+            from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+
+            try:
+                self._adapters[0] = TypeAdapter(
+                    self.annotation, config=ConfigDict(arbitrary_types_allowed=True, ser_json_inf_nan="constants")
+                )
+            except PydanticUserError:  # models and dataclasses bring their own config
+                self._adapters[0] = TypeAdapter(self.annotation)
+        return self._adapters[0]
+
+    def _accepts_text(self, text: str) -> bool:
+        return self._validate_text(text) is not MISSING
+
+    def _validate_text(self, text: str) -> Any:
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter.validate_json(json.dumps(text), strict=True)
+        except ValidationError:
+            return MISSING
+
+    def _refusal(
+        self, value: Any, origin: str, experiment: str, error: Exception | None = None
+    ) -> ExperimentError:
+        detail = ""
+        errors = getattr(error, "errors", None)
+        if callable(errors):
+            first = errors(include_url=False)[0]
+            place = "".join(f"[{part!r}]" for part in first.get("loc", ()) if not isinstance(part, str))
+            detail = f" ({first['msg']}{f' at {place}' if place else ''})"
+        return ExperimentError(
+            f"{experiment}: parameter {self.name} must be {self.type_name}, "
+            f"but got {value!r} ({type(value).__name__}) from {origin}{detail}"
+        )
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """The parameters of one experiment and what else its signature asks for.
+
+    `fixtures` are the arguments that pytest has to provide, `opaque` the UPPERCASE variables whose value cannot
+    be recorded, with their type: they are no parameters.
+    """
+
+    parameters: Mapping[str, Parameter]
+    fixtures: tuple[str, ...]
+    opaque: Mapping[str, str]
+
+
+def discover(
+    function: Callable[..., Any],
+    *,
+    namespace: Mapping[str, Any],
+    source: str,
+    swept: frozenset[str],
+    experiment: str,
+) -> ParameterSet:
+    """Find the parameters of `function`, whose module has the globals `namespace` and the text `source`.
+
+    Arguments with a default and those in `swept` are parameters; so is every UPPERCASE variable assigned in the
+    module whose value can be recorded. Raises `ExperimentError` for ``*args``, a reserved name, an argument and
+    a variable of one name, or a default that its annotation refuses.
+    """
+    from expedition.values import is_storable
+
+    hints = _hints(function)
+    found: dict[str, Parameter] = {}
+    fixtures: list[str] = []
+    for name, argument in inspect.signature(function).parameters.items():
+        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            raise ExperimentError(
+                f"{experiment}: an experiment names its parameters, *{name} cannot be recorded; "
+                f"write them out as arguments with defaults"
+            )
+        default = MISSING if argument.default is argument.empty else argument.default
+        if name in RUN_FIXTURES or (default is MISSING and name not in swept):
+            fixtures.append(name)
+            continue
+        if argument.kind is argument.POSITIONAL_ONLY:
+            raise ExperimentError(f"{experiment}: parameter {name} must not be positional-only")
+        if default is not MISSING and not is_storable(default):
+            raise ExperimentError(
+                f"{experiment}: the default of parameter {name} is a {type(default).__name__}, which cannot be "
+                f"recorded exactly; use a plain value, or make it a fixture"
+            )
+        found[name] = Parameter(name, "argument", hints.get(name, MISSING), default)
+    opaque: dict[str, str] = {}
+    module_hints = _hints_of_module(namespace)
+    for name, variable in assigned_variables(source).items():
+        if name not in namespace:
+            continue
+        if name in found or name in fixtures:
+            raise ExperimentError(
+                f"{experiment}: {name} is both an argument and a variable of the module; rename one"
+            )
+        value = namespace[name]
+        annotation = module_hints.get(name, MISSING)
+        if typing.get_origin(annotation) is typing.Final:
+            annotation = (typing.get_args(annotation) or (MISSING,))[0]
+        if is_storable(value):
+            found[name] = Parameter(name, "variable", annotation, value, variable.description)
+        elif name in swept:
+            found[name] = Parameter(name, "variable", annotation, MISSING, variable.description)
+        else:
+            opaque[name] = type(value).__name__
+    for name, parameter in found.items():
+        if name in RESERVED_NAMES:
+            raise ExperimentError(
+                f"{experiment}: {name} is a reserved word and cannot name a parameter "
+                f"(reserved: {' '.join(sorted(RESERVED_NAMES))})"
+            )
+        if parameter.default is not MISSING:
+            checked = parameter.check(parameter.default, origin="its default", experiment=experiment)
+            if checked is not parameter.default:
+                found[name] = Parameter(
+                    name, parameter.kind, parameter.annotation, checked, parameter.description
+                )
+    return ParameterSet(found, tuple(fixtures), opaque)
+
+
+def name_of_type(annotation: Any) -> str:
+    """Return an annotation as people write it: ``int | None``, ``list[float]``."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return " | ".join(name_of_type(member) for member in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Annotated:
+        return name_of_type(typing.get_args(annotation)[0])
+    if annotation is types.NoneType:
+        return "None"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        # One name that only a type checker knows must not cost the others their types.
+        raw = {n: a for n, a in getattr(function, "__annotations__", {}).items() if not isinstance(a, str)}
+        return raw
+
+
+def _hints_of_module(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    holder = type("_Module", (), {"__annotations__": dict(namespace.get("__annotations__", {}))})
+    try:
+        return typing.get_type_hints(holder, globalns=dict(namespace), include_extras=True)
+    except Exception:
+        return {n: a for n, a in namespace.get("__annotations__", {}).items() if not isinstance(a, str)}
+
+
+def _numpy_item(value: Any) -> Any:
+    """The builtin equal to a numpy scalar, or None for any other value."""
+    if type(value).__module__ != "numpy" or not hasattr(value, "dtype") or getattr(value, "ndim", 1) != 0:
+        return None
+    item = value.item()
+    return item if item == value or item != item else None
