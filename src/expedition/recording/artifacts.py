@@ -1,0 +1,187 @@
+"""Artifacts: the files that a run commits to its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from expedition.errors import ArtifactError, UnstorableError
+from expedition.recording import layout
+from expedition.recording.files import replace_file
+
+
+class Artifacts:
+    """Writes files into the run folder `folder` and keeps their names, sizes and hashes.
+
+    `write` takes the JSON text of a journal event.
+    """
+
+    def __init__(self, write: Callable[[str], None], folder: Path) -> None:
+        self._write = write
+        self.folder = folder
+        self._committed: dict[str, dict[str, Any]] = {}
+        self._opened: dict[str, IO[Any]] = {}
+
+    def path_for(self, name: str, *, overwrite: bool = False, suffix: str = "") -> tuple[str, Path]:
+        """Check an artifact's name and return it, completed by `suffix`, with its path; its folder exists then.
+
+        Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken.
+        """
+        relative = check_name(name)
+        if suffix and not PurePosixPath(relative).suffix:
+            relative += suffix
+        path = self.folder / relative
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()) or path.is_symlink():
+            raise ArtifactError(f"artifact {name!r} would leave the run folder {self.folder}")
+        taken = relative in self._committed or relative in self._opened or path.exists()
+        if taken and not overwrite:
+            raise ArtifactError(
+                f"artifact {relative!r} is committed already; choose another name or say overwrite=True"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return relative, path
+
+    def commit_bytes(self, name: str, content: bytes, kind: str, *, overwrite: bool, suffix: str = "") -> Path:
+        """Write `content` whole and note it down."""
+        relative, path = self.path_for(name, overwrite=overwrite, suffix=suffix)
+        replace_file(path, content)
+        self._note(relative, len(content), hashlib.sha256(content).hexdigest(), kind)
+        return path
+
+    def commit_made(
+        self, name: str, kind: str, make: Callable[[Path], Any], *, overwrite: bool, suffix: str = ""
+    ) -> Path:
+        """Let `make` write a temporary file, then put it in place and note it down."""
+        relative, path = self.path_for(name, overwrite=overwrite, suffix=suffix)
+        # The name keeps its ending, by which matplotlib and pandas know the format.
+        temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+        try:
+            make(temporary)
+            size, digest = _measure(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._note(relative, size, digest, kind)
+        return path
+
+    def commit_file(self, name: str, source: Path, *, overwrite: bool) -> Path:
+        """Copy the file `source` into the folder."""
+        if not source.is_file():
+            raise ArtifactError(f"artifact {name!r}: there is no file {source}")
+        return self.commit_made(name, "file", lambda path: shutil.copyfile(source, path), overwrite=overwrite)
+
+    def open(self, name: str, mode: str, **options: Any) -> IO[Any]:
+        """Open a file of the run folder; what was opened to write is noted down when the run ends."""
+        if not any(letter in mode for letter in "wxa+"):
+            return open(self.folder / check_name(name), mode, **options)
+        relative, path = self.path_for(name, overwrite="x" not in mode)
+        if "b" not in mode:
+            options.setdefault("encoding", "utf-8")
+        stream = open(path, mode, **options)  # noqa: SIM115 - it is the caller's
+        self._opened[relative] = stream
+        return stream
+
+    def settle(self) -> None:
+        """Note down the files that were opened to write."""
+        for relative, stream in self._opened.items():
+            if not stream.closed:
+                stream.flush()
+            path = self.folder / relative
+            if path.is_file():
+                self._note(relative, *_measure(path), "file")
+        self._opened.clear()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Name, size in bytes, SHA-256 and kind of every artifact, in order of commitment."""
+        return list(self._committed.values())
+
+    def _note(self, relative: str, size: int, digest: str, kind: str) -> None:
+        entry = {"name": relative, "size": size, "sha256": digest, "kind": kind}
+        self._write('{"e":"commit",' + json.dumps(entry)[1:])
+        self._committed[relative] = entry
+
+
+def check_name(name: str) -> str:
+    """Return an artifact's name in its normal form. Raises `ArtifactError` when it is none."""
+    if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
+        raise ArtifactError(f"an artifact needs a relative name with '/' between folders, but got {name!r}")
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0]:
+        raise ArtifactError(f"artifact {name!r} would leave the run folder; use a relative name without '..'")
+    if pure.parts[0] in layout.RESERVED or pure.parts[0].startswith(".tmp"):
+        raise ArtifactError(f"artifact {name!r}: {pure.parts[0]!r} belongs to the archive; choose another name")
+    return str(pure)
+
+
+def picture_of(figure: Any) -> Callable[[Path], Any]:
+    """Return what writes a matplotlib figure (or anything that has one) to a path.
+
+    Raises `UnstorableError` for anything else.
+    """
+    owner = figure if hasattr(figure, "savefig") else getattr(figure, "figure", None)
+    if owner is None or not hasattr(owner, "savefig"):
+        raise UnstorableError(
+            f"commit_fig takes a matplotlib figure or axes, but got a {type(figure).__name__}"
+        )
+    return lambda path: owner.savefig(path)
+
+
+def bytes_of_json(value: Any, name: str) -> bytes:
+    """Strict JSON of `value` with an indent of two; numpy numbers and arrays become numbers and lists.
+
+    Raises `UnstorableError` naming the artifact for NaN, infinities and whatever JSON cannot say.
+    """
+
+    def plain(item: Any) -> Any:
+        if hasattr(item, "tolist") and type(item).__module__.startswith("numpy"):
+            return item.tolist()
+        raise TypeError(f"a value of type {type(item).__name__} is no JSON")
+
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=plain)
+    except (TypeError, ValueError) as error:
+        raise UnstorableError(
+            f"artifact {name!r}: {error}; experiment[{name!r}] = … keeps any storable value exactly"
+        ) from None
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def bytes_of_array(value: Any, name: str) -> bytes:
+    """The ``.npy`` form of an array or number. Raises `UnstorableError` for object arrays."""
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise UnstorableError(f"artifact {name!r}: an array of objects cannot be stored without pickle")
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def commit_form(value: Any) -> str:
+    """How `Run.commit` writes a value: ``raw``, ``array``, ``frame``, ``fig``, ``file`` or ``json``."""
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return "raw"
+    if isinstance(value, Path):
+        return "file"
+    numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+        return "array"
+    if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series):
+        return "frame"
+    if hasattr(value, "savefig") or hasattr(getattr(value, "figure", None), "savefig"):
+        return "fig"
+    return "json"
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream.tell(), digest

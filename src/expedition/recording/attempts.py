@@ -1,0 +1,35 @@
+"""Earlier attempts of a run: set aside inside its folder, never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from expedition.recording import layout
+
+
+def set_aside(folder: Path) -> int:
+    """Move what an earlier attempt left in a run folder to ``attempts/<n>``; return n, or -1 without one.
+
+    What belongs to the sweep stays, for the run folder of an unparametrized experiment is the sweep folder.
+    """
+    meta = folder / layout.META_FILE
+    try:
+        number = int(json.loads(meta.read_bytes())["attempt"])
+    except FileNotFoundError:
+        return -1
+    except (ValueError, KeyError, TypeError):
+        number = 0
+    attempts = folder / layout.ATTEMPTS_FOLDER
+    attempts.mkdir(exist_ok=True)
+    while (attempts / str(number)).exists():
+        number += 1
+    target = attempts / str(number)
+    target.mkdir()
+    kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
+    # The meta file goes last: until then a kill leaves the run where a reader finds it.
+    names = sorted((n for n in os.listdir(folder) if n not in kept), key=lambda n: n == layout.META_FILE)
+    for name in names:
+        os.rename(folder / name, target / name)
+    return number

@@ -1,0 +1,41 @@
+"""Names of the files of a run folder and of a sweep folder: the one place that spells them."""
+
+from __future__ import annotations
+
+META_FILE = "experiment_meta.json"
+DATA_FILE = "experiment_data.json"
+JOURNAL_FILE = "experiment_journal.jsonl"
+LOG_FILE = "experiment_out.log"
+DATA_FOLDER = "data"
+PLOTS_FOLDER = "plots"
+SERIES_FILE = "data/series.bin"
+ATTEMPTS_FOLDER = "attempts"
+
+SWEEP_FILE = "sweep.json"
+INVOCATIONS_FILE = "invocations.jsonl"
+TRAJECTORY_FILE = "trajectory.h5"
+SOURCE_FOLDER = "source"
+CODE_FILE = "experiment_code.py"
+DIFF_FILE = "git.diff"
+ANALYSIS_FILE = "analysis.py"
+JOURNALS_FOLDER = "journal"
+
+RUN_FORMAT = "expedition-run"
+SWEEP_FORMAT = "expedition-sweep"
+FORMAT_VERSION = "1.0"
+
+# A run whose folder is the sweep folder itself shares it with these; none may be committed or moved.
+SWEEP_OWNED = frozenset(
+    {
+        SWEEP_FILE,
+        INVOCATIONS_FILE,
+        TRAJECTORY_FILE,
+        SOURCE_FOLDER,
+        CODE_FILE,
+        ANALYSIS_FILE,
+        JOURNALS_FOLDER,
+        "report.html",
+    }
+)
+RUN_OWNED = frozenset({META_FILE, DATA_FILE, JOURNAL_FILE, LOG_FILE, DATA_FOLDER, PLOTS_FOLDER})
+RESERVED = SWEEP_OWNED | RUN_OWNED | {ATTEMPTS_FOLDER}

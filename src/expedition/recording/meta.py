@@ -1,0 +1,113 @@
+"""``experiment_meta.json``: what a run is, how it ended, and with which parameters."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expedition.recording import layout
+from expedition.recording.files import dump_pretty, replace_file
+from expedition.version import __version__
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What is known of a run before it starts.
+
+    Attributes
+    ----------
+    experiment : name, file, function, namespace, description.
+    parameters : per name the live value; `about` per name type, description and origin.
+    tagged : per name the value as tagged JSON.
+    folder : the run folder; `sweep` the sweep folder.
+    """
+
+    index: int
+    id: str
+    key: str
+    replicate: int
+    attempt: int
+    seed: int
+    experiment: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    tagged: Mapping[str, Any]
+    about: Mapping[str, Mapping[str, str]]
+    tags: tuple[str, ...]
+    notes: tuple[str, ...]
+    folder: Path
+    sweep: Path
+
+
+@dataclass
+class RunEnd:
+    """How a run ended: status, times in µs since the epoch, and the error with its traceback."""
+
+    status: str
+    start: int
+    stop: int | None = None
+    error: dict[str, str] | None = None
+    expected_failure: bool = False
+    reason: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+def isoformat(microseconds: int) -> str:
+    """ISO 8601 text in UTC of a time in µs since the epoch."""
+    seconds, fraction = divmod(microseconds, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:06d}Z"
+
+
+def write_meta(
+    identity: RunIdentity,
+    end: RunEnd,
+    *,
+    process: Mapping[str, Any],
+    rng: Mapping[str, Any],
+    extras: Mapping[str, Any],
+) -> None:
+    """Write the meta file of a run whole; `extras` are artifacts, series, tags, notes, annotations."""
+    parameters = {
+        name: {"value": value, **identity.about.get(name, {})} for name, value in identity.tagged.items()
+    }
+    outcome: dict[str, Any] = {"error": end.error, "expected_failure": end.expected_failure}
+    if end.reason:
+        outcome["reason"] = end.reason
+    if end.problems:
+        outcome["problems"] = end.problems
+    content = {
+        "format": layout.RUN_FORMAT,
+        "format_version": layout.FORMAT_VERSION,
+        "id": identity.id,
+        "index": identity.index,
+        "key": identity.key,
+        "replicate": identity.replicate,
+        "attempt": identity.attempt,
+        "status": end.status,
+        "experiment": identity.experiment,
+        "sweep": identity.sweep.name,
+        "start": isoformat(end.start),
+        "stop": isoformat(end.stop) if end.stop is not None else None,
+        "duration": (end.stop - end.start) / 1e6 if end.stop is not None else None,
+        "parameters": parameters,
+        "seed": identity.seed,
+        "rng": rng,
+        "process": process,
+        "versions": versions(),
+        "outcome": outcome,
+        **extras,
+    }
+    replace_file(identity.folder / layout.META_FILE, dump_pretty(content))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Expedition, Python and, where it is loaded, numpy."""
+    found = {"expedition": __version__, "python": platform.python_version()}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        found["numpy"] = numpy.__version__
+    return found

@@ -1,0 +1,158 @@
+"""What a run prints, warns and logs goes to its log file as it happens, and so survives a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import time
+import warnings
+from typing import Any, TextIO
+
+REPORT_LIMIT = 64 * 1024
+"""Bytes of a run's output that a report carries at most."""
+
+
+class _Stream(io.TextIOWrapper):
+    """Text written straight to the log, and to `echo` where the terminal is not captured."""
+
+    echo: TextIO | None = None
+
+    def write(self, text: str, /) -> int:
+        if self.echo is not None:
+            self.echo.write(text)
+        return super().write(text)
+
+    def close(self) -> None:
+        """Code that closes its standard output must not close the log."""
+        self.flush()
+
+
+class _LogHandler(logging.Handler):
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.NOTSET)
+        self._output = output
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.write_line(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+class Output:
+    """Sends prints, warnings and logging of one run to `path`, between `redirect` and `release`.
+
+    With `descriptors` the file descriptors 1 and 2 are redirected too, so that C code and child processes are
+    heard; without `echo` nothing of it reaches the terminal. A run that says nothing leaves no file.
+    """
+
+    def __init__(self, path: str, *, descriptors: bool, echo: bool, level: int = logging.INFO) -> None:
+        self.path = path
+        self._descriptors = descriptors
+        self._echo = echo
+        self._level = level
+        self._file = -1
+        self._streams: tuple[TextIO, TextIO] | None = None
+        self._saved: tuple[int, int] | None = None
+        self._root_level = logging.NOTSET
+        self._showwarning: Any = warnings.showwarning
+
+    def start(self) -> None:
+        """Open the log; raises `OSError` when it cannot be made."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self.path, flags, 0o666)
+        self._raw: Any = io.FileIO(self._file, "a", closefd=False)
+        self._handler = _LogHandler(self)
+
+    def redirect(self) -> None:
+        """Send what is printed, warned and logged from now on to the log."""
+        self._streams = (sys.stdout, sys.stderr)
+        self._showwarning = warnings.showwarning
+        sys.stdout, sys.stderr = (self._stream(stream) for stream in self._streams)
+        warnings.showwarning = self._show_warning
+        root = logging.getLogger()
+        self._root_level = root.level
+        if root.level > self._level or root.level == logging.NOTSET:
+            root.setLevel(self._level)
+        root.addHandler(self._handler)
+        if self._descriptors:
+            self._saved = (os.dup(1), os.dup(2))
+            os.dup2(self._file, 1)
+            os.dup2(self._file, 2)
+
+    def _stream(self, original: TextIO) -> TextIO:
+        stream = _Stream(self._raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        stream.echo = original if self._echo else None
+        return stream
+
+    def release(self) -> None:
+        """Put back what `redirect` replaced."""
+        if self._streams is None:
+            return
+        if self._saved is not None:
+            _flush_c_streams()
+            for descriptor, saved in enumerate(self._saved, 1):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._root_level)
+        warnings.showwarning = self._showwarning
+        sys.stdout, sys.stderr = self._streams
+        self._streams = self._saved = None
+
+    def stop(self) -> None:
+        """Close the log; an empty one is removed."""
+        if self._file < 0:
+            return
+        self.release()
+        size = os.fstat(self._file).st_size
+        os.close(self._file)
+        self._file = -1
+        if size == 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+
+    def write_line(self, text: str) -> None:
+        """Append one line with the time (UTC) before it."""
+        if self._file < 0:
+            return
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        line = f"{stamp}.{int(now % 1 * 1000):03d}Z {text}\n"
+        os.write(self._file, line.encode("utf-8", "backslashreplace"))
+
+    def _show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        self.write_line(f"WARNING {category.__name__}: {message} ({filename}:{lineno})")
+        self._showwarning(message, category, filename, lineno, file, line)
+
+
+def read_head(path: str, limit: int = REPORT_LIMIT) -> str:
+    """Return the first `limit` bytes of a log as text, saying so when there is more; ``""`` without a log."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(limit)
+            more = bool(stream.read(1))
+    except FileNotFoundError:
+        return ""
+    return head.decode("utf-8", "replace") + (f"\n… (more in {path})\n" if more else "")
+
+
+def _flush_c_streams() -> None:
+    """Text that C code printed may still stand in its buffer; it must reach the log before the next run."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)

@@ -1,0 +1,205 @@
+"""The nested store of a run: every change is encoded and journalled at once, so nothing waits for the end."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from expedition.errors import ExperimentError, UnstorableError
+from expedition.values import dumps, encode
+from expedition.values.files import FileSink
+
+_IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, complex})
+
+
+class Store:
+    """Values under slash-separated keys; what stands under a prefix is a group.
+
+    `write` gets the JSON text of every event. Leaves are kept as given and as tagged JSON; large arrays go to
+    files through `sink` when they are stored.
+    """
+
+    def __init__(self, write: Callable[[str], None], sink: FileSink) -> None:
+        self._write = write
+        self._sink = sink
+        self._live: dict[str, Any] = {}
+        self._tagged: dict[str, Any] = {}
+        self._scratch: dict[str, Any] = {}
+
+    @property
+    def tagged(self) -> dict[str, Any]:
+        """Flat mapping of slash path to tagged JSON, in the order of first storing."""
+        return self._tagged
+
+    def set(self, key: str, value: Any) -> None:
+        """Store `value` under `key`, a dict as a group of its members.
+
+        Raises `UnstorableError` naming key and type when the value cannot be kept exactly, or when `key` would
+        make a group of a leaf or a leaf of a group.
+        """
+        parts = _split(key)
+        if key[0] == "_":
+            self._scratch[key] = value
+            return
+        if type(value) in _IMMUTABLE and key in self._tagged:
+            self._put(key, value)
+            return
+        for i in range(1, len(parts)):
+            prefix = "/".join(parts[:i])
+            if prefix in self._live:
+                raise UnstorableError(
+                    f"{key}: {prefix} holds a value ({type(self._live[prefix]).__name__}), so it cannot be a "
+                    f"group; delete it first or choose another key"
+                )
+        group = f"{key}/"
+        members = [name for name in self._live if name.startswith(group)]
+        if type(value) is dict and value and _is_group(value):
+            leaves = dict(_leaves(value, key))
+            for name, leaf in leaves.items():  # refuse before anything is changed
+                if type(leaf) not in _IMMUTABLE:
+                    encode(leaf, name=name)
+            for name in [*members, key]:
+                if name not in leaves and name in self._live:
+                    self._drop(name)
+            for name, leaf in leaves.items():
+                self._put(name, leaf)
+            return
+        if members:
+            raise UnstorableError(
+                f"{key}: it is a group ({', '.join(members[:3])}…), so it cannot hold a "
+                f"{type(value).__name__}; delete it first or choose another key"
+            )
+        self._put(key, value)
+
+    def get(self, key: str) -> Any:
+        """Return the value of a leaf, or a group as a nested dict. Raises `KeyError`."""
+        _split(key)
+        if key[0] == "_":
+            return self._scratch[key]
+        if key in self._live:
+            return self._live[key]
+        group = f"{key}/"
+        found = {name[len(group) :]: v for name, v in self._live.items() if name.startswith(group)}
+        if not found:
+            from expedition.errors import near_matches
+
+            raise KeyError(f"nothing is stored under {key!r}{near_matches(key, self._live)}")
+        return nest(found)
+
+    def delete(self, key: str) -> None:
+        """Remove a leaf or a whole group. Raises `KeyError`."""
+        _split(key)
+        if key[0] == "_":
+            del self._scratch[key]
+            return
+        names = [name for name in self._live if name == key or name.startswith(f"{key}/")]
+        if not names:
+            raise KeyError(f"nothing is stored under {key!r}")
+        for name in names:
+            self._drop(name)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        return key in self._live or key in self._scratch or any(n.startswith(f"{key}/") for n in self._live)
+
+    def nested(self) -> dict[str, Any]:
+        """All values as a nested dict, scratch left out."""
+        return nest(self._live)
+
+    def settle(self) -> list[str]:
+        """Encode again what can be changed in place, so that the record shows the values as they are now.
+
+        Returns messages for values that have become unstorable; these keep the form they had when stored.
+        """
+        problems = []
+        for key, value in list(self._live.items()):
+            if type(value) in _IMMUTABLE or _same_array(value, self._tagged[key]):
+                continue
+            try:
+                tagged = self._encode(key, value)
+            except (UnstorableError, OSError) as error:
+                problems.append(f"{error} (it was storable when it was stored)")
+                continue
+            if tagged != self._tagged[key]:
+                self._journal(key, tagged)
+        return problems
+
+    def _put(self, key: str, value: Any) -> None:
+        self._journal(key, self._encode(key, value))
+        self._live[key] = value
+
+    def _encode(self, key: str, value: Any) -> Any:
+        tagged = encode(value, name=key, sink=self._sink)
+        if isinstance(tagged, dict) and tagged and "$" not in tagged:
+            # As plain JSON a dict with such keys would read as a group.
+            return {"$": "dict", "v": [[name, member] for name, member in tagged.items()]}
+        return tagged
+
+    def _journal(self, key: str, tagged: Any) -> None:
+        self._write(f'{{"e":"store","k":{json.dumps(key)},"v":{dumps(tagged)}}}')
+        self._tagged[key] = tagged
+
+    def _drop(self, key: str) -> None:
+        self._write(f'{{"e":"drop","k":{json.dumps(key)}}}')
+        del self._live[key], self._tagged[key]
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """Turn a mapping of slash paths into nested dicts."""
+    root: dict[str, Any] = {}
+    for path, value in flat.items():
+        *groups, leaf = path.split("/")
+        node = root
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
+    return root
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested tagged JSON with their slash paths; tagged objects are leaves."""
+    for name, value in nested.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and value and "$" not in value:
+            yield from flatten(value, f"{path}/")
+        else:
+            yield path, value
+
+
+def _same_array(value: Any, tagged: Any) -> bool:
+    """Whether an array is still what its file holds, so that it need not be written again."""
+    if not isinstance(tagged, dict) or tagged.get("$") != "npy" or not hasattr(value, "dtype"):
+        return False
+    if list(value.shape) != tagged["shape"] or value.dtype.names or not value.size:
+        return False
+    import numpy as np
+
+    raw: Any = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    return bool(f"{zlib.crc32(raw):08x}" == tagged["crc"])
+
+
+def _split(key: object) -> list[str]:
+    if not isinstance(key, str):
+        raise ExperimentError(f"a key of the store must be a text, but got {key!r} ({type(key).__name__})")
+    parts = key.split("/")
+    if not all(parts) or "\0" in key or "$" in parts or "." in parts or ".." in parts:
+        raise ExperimentError(
+            f"a key of the store must be names joined by single slashes, such as 'rmse/mean', but got {key!r}"
+        )
+    return parts
+
+
+def _is_group(value: dict[Any, Any]) -> bool:
+    return all(type(k) is str and k and "/" not in k and k not in {"$", ".", ".."} and "\0" not in k for k in value)
+
+
+def _leaves(value: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    for name, member in value.items():
+        path = f"{key}/{name}"
+        if type(member) is dict and member and _is_group(member):
+            yield from _leaves(member, path)
+        else:
+            yield path, member
