@@ -1,0 +1,147 @@
+"""`Archive`: all sweeps and runs below one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from expedition.archive.record import RunRecord
+from expedition.archive.sweep import SweepFolder
+from expedition.errors import DamagedError, RecordNotFoundError, near_matches
+from expedition.recording import layout
+
+
+class Archive:
+    """The runs below `root`, whether it is an archive root, a namespace, a sweep folder or a copy of one."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise RecordNotFoundError(f"there is no archive at {self.root}: no such folder")
+
+    def sweeps(self) -> Iterator[SweepFolder]:
+        """Yield the sweep folders below the root, by name of their folders; unreadable ones are left out."""
+        for folder in _sweep_folders(self.root):
+            try:
+                yield SweepFolder.open(folder)
+            except DamagedError:
+                continue
+
+    def runs(self, select: str | None = None) -> Iterator[RunRecord]:
+        """Yield the runs, oldest sweep first; with `select` those that match the expression.
+
+        Names in the expression are ``status``, ``duration``, ``started``, ``tags``, ``experiment``, parameters
+        (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``). Raises `ExpressionError`.
+        """
+        matches: Callable[[RunRecord], bool] | None = None
+        if select is not None:
+            from expedition.authoring.expressions import compile_expression
+
+            expression = compile_expression(select)
+
+            def matches(record: RunRecord) -> bool:
+                return expression.matches(lambda name: value_of(record, name))
+
+        for folder, sweep in self._run_folders():
+            try:
+                record = RunRecord(folder, sweep=sweep)
+            except (RecordNotFoundError, DamagedError):
+                continue
+            if matches is None or matches(record):
+                yield record
+
+    def damaged(self) -> Iterator[tuple[Path, str]]:
+        """Yield run folders whose meta file cannot be read, with the reason."""
+        for folder, sweep in self._run_folders():
+            try:
+                RunRecord(folder, sweep=sweep)
+            except DamagedError as error:
+                yield folder, str(error)
+
+    def run(self, which: str | Path) -> RunRecord:
+        """Return one run by its folder, ``sweep/run folder``, run key (or 6 digits of it at least) or id.
+
+        Where several runs fit (the same run in several sweeps), the latest is meant. Raises
+        `RecordNotFoundError` with near matches.
+        """
+        for candidate in (Path(which), self.root / which):
+            if (candidate / layout.META_FILE).is_file():
+                return RunRecord(candidate)
+        text = str(which).strip("/")
+        found: RunRecord | None = None
+        names: set[str] = set()
+        for record in self.runs():
+            known = {record.id, f"{record.experiment}[{record.id}]", record.path.name, record.sweep}
+            known.add(f"{record.sweep}/{record.path.name}")
+            if text in known or (len(text) >= 6 and record.key.startswith(text)):
+                if found is None or record.started >= found.started:
+                    found = record
+            names |= known
+        if found is None:
+            raise RecordNotFoundError(
+                f"no run {text!r} in {self.root}{near_matches(text, names)}; "
+                f"name its folder, its key or its id (pytest --archive-list shows them)"
+            )
+        return found
+
+    def _run_folders(self) -> Iterator[tuple[Path, Path | None]]:
+        if not (self.root / layout.SWEEP_FILE).is_file() and (self.root / layout.META_FILE).is_file():
+            yield self.root, None
+            return
+        for sweep in _sweep_folders(self.root):
+            if (sweep / layout.META_FILE).is_file():
+                yield sweep, sweep
+            for entry in _folders(sweep):
+                if not entry.name[0].isdigit():
+                    continue
+                if entry.name.isdigit() and not os.path.isfile(os.path.join(entry.path, layout.META_FILE)):
+                    for inner in _folders(Path(entry.path)):
+                        yield Path(inner.path), sweep
+                else:
+                    yield Path(entry.path), sweep
+
+
+def value_of(record: RunRecord, name: str) -> Any:
+    """Return what a name of the select language means for a run. Raises `LookupError` when it means nothing."""
+    attributes = {"status", "duration", "started", "stopped", "tags", "experiment", "namespace", "sweep", "id"}
+    attributes |= {"key", "index", "replicate", "attempt", "seed"}
+    if name in attributes:
+        return getattr(record, name)
+    if name == "rep":
+        return record.replicate
+    branch, _, rest = name.partition(".")
+    if branch in ("params", "parameters", "par") and rest:
+        return record.params[rest]
+    if branch in ("data", "results", "res") and rest:
+        return record.flat_data[rest.replace(".", "/")]
+    if name in record.params:
+        return record.params[name]
+    return record.flat_data[name.replace(".", "/")]
+
+
+def _sweep_folders(root: Path) -> list[Path]:
+    """Sweep folders below `root`, without looking inside of them; oldest first, as their names begin with the time."""
+    if (root / layout.SWEEP_FILE).is_file():
+        return [root]
+    found: list[Path] = []
+    waiting = [root]
+    while waiting:
+        for entry in _folders(waiting.pop()):
+            if entry.name.startswith("."):
+                continue
+            if os.path.isfile(os.path.join(entry.path, layout.SWEEP_FILE)):
+                found.append(Path(entry.path))
+            else:
+                waiting.append(Path(entry.path))
+    return sorted(found, key=lambda path: (path.name, str(path)))
+
+
+def _folders(path: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as listing:
+            found = [entry for entry in listing if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return sorted(found, key=lambda entry: entry.name)

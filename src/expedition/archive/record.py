@@ -1,0 +1,318 @@
+"""`RunRecord`: a run at rest, read from its folder and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from expedition.archive.liveness import derive_status
+from expedition.archive.replay import Recorded, replay
+from expedition.archive.sweep import check_version
+from expedition.errors import DamagedError, NameNotFoundError, RecordNotFoundError, near_matches
+from expedition.recording import layout, outcomes
+from expedition.recording.artifacts import check_name
+from expedition.recording.journal import read_journal
+from expedition.recording.store import flatten, nest
+from expedition.values import decode
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class RunError(NamedTuple):
+    """What ended a run: the exception's type and message, and the traceback as text."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class SeriesValues(NamedTuple):
+    """A series as arrays: `step` int64 (n,), `time` datetime64[us] in UTC (n,), `value` (n,) or (n, …).
+
+    Values that share no numpy type are an object array of exact Python values; pictures are file paths.
+    """
+
+    step: np.ndarray[Any, Any]
+    time: np.ndarray[Any, Any]
+    value: np.ndarray[Any, Any]
+
+
+class RunRecord:
+    """One run of an archive. Reading it runs no code of the experiment and changes no file."""
+
+    def __init__(self, path: Path | str, *, sweep: Path | None = None) -> None:
+        """Read the run folder `path`; `sweep` is its sweep folder where the caller knows it.
+
+        Raises `RecordNotFoundError` when there is no run, `DamagedError` when its meta file cannot be read.
+        """
+        self.path = Path(path)
+        try:
+            self.meta: dict[str, Any] = load_json(self.path / layout.META_FILE)
+        except FileNotFoundError:
+            raise RecordNotFoundError(f"{path} is no run folder: it has no {layout.META_FILE}") from None
+        file = self.path / layout.META_FILE
+        if self.meta.get("format") != layout.RUN_FORMAT:
+            raise DamagedError(f"{file} is not the meta file of a run")
+        check_version(str(self.meta.get("format_version", "")), file)
+        self._sweep = sweep
+
+    def __repr__(self) -> str:
+        return f"<RunRecord {self.experiment}[{self.id}] {self.status} in {self.path}>"
+
+    @property
+    def id(self) -> str:
+        """``name=value`` pairs of the swept parameters."""
+        return str(self.meta["id"])
+
+    @property
+    def key(self) -> str:
+        """The run key, 64 hexadecimal digits."""
+        return str(self.meta["key"])
+
+    @property
+    def index(self) -> int:
+        """Position of the run in its sweep."""
+        return int(self.meta["index"])
+
+    @property
+    def replicate(self) -> int:
+        """Which replicate of its point the run is, from 0."""
+        return int(self.meta["replicate"])
+
+    @property
+    def attempt(self) -> int:
+        """How often the run had been tried before."""
+        return int(self.meta["attempt"])
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return str(self.meta["experiment"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """The experiment's folder below the archive root."""
+        return str(self.meta["experiment"]["namespace"])
+
+    @property
+    def sweep(self) -> str:
+        """Name of the sweep folder."""
+        return str(self.meta["sweep"])
+
+    @cached_property
+    def status(self) -> str:
+        """How the run ended; ``crashed`` when it died without a word, ``running`` while its lock is held."""
+        return derive_status(self.meta, self.path, self.sweep_path)
+
+    @property
+    def sweep_path(self) -> Path:
+        """The sweep folder that the run stands in."""
+        if self._sweep is not None:
+            return self._sweep
+        for folder in (self.path, *list(self.path.parents)[:3]):
+            if (folder / layout.SWEEP_FILE).is_file():
+                return folder
+        return self.path.parent
+
+    @property
+    def started(self) -> datetime:
+        """When the run began (UTC)."""
+        return datetime.fromisoformat(self.meta["start"])
+
+    @property
+    def stopped(self) -> datetime | None:
+        """When the run ended (UTC), None while it has no end."""
+        return datetime.fromisoformat(self.meta["stop"]) if self.meta["stop"] else None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from begin to end, None while it has no end."""
+        return None if self.meta["duration"] is None else float(self.meta["duration"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.meta["seed"])
+
+    @property
+    def tags(self) -> list[str]:
+        """Tags of the run."""
+        return list(dict.fromkeys([*self.meta["tags"], *(self._journal.tags if self._open_end else ())]))
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes of the run."""
+        return [*self.meta["notes"], *(self._journal.notes if self._open_end else ())]
+
+    @property
+    def error(self) -> RunError | None:
+        """What ended the run, None when nothing did."""
+        error = self.meta["outcome"]["error"]
+        return RunError(error["type"], error["message"], error["traceback"]) if error else None
+
+    @property
+    def reason(self) -> str:
+        """Why the run was skipped, pruned or expected to fail; empty otherwise."""
+        return str(self.meta["outcome"].get("reason", ""))
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """All parameters by name, equal in value and type to what the run had."""
+        return {name: decode(about["value"], folder=self.path) for name, about in self.meta["parameters"].items()}
+
+    @cached_property
+    def flat_data(self) -> dict[str, Any]:
+        """Stored values by slash path."""
+        return {key: decode(value, folder=self.path) for key, value in self.tagged_data.items()}
+
+    @cached_property
+    def tagged_data(self) -> dict[str, Any]:
+        """Stored values by slash path, as tagged JSON: nothing but the file itself is read."""
+        if self._open_end:
+            return self._journal.data
+        try:
+            return dict(flatten(load_json(self.path / layout.DATA_FILE)))
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Stored values as a nested dict, equal in value and type to what was stored."""
+        return nest(self.flat_data)
+
+    @cached_property
+    def derived(self) -> dict[str, Any]:
+        """Derived parameters by name."""
+        tagged = self._journal.derived if self._open_end else self.meta.get("derived", {})
+        return {name: decode(value, folder=self.path) for name, value in tagged.items()}
+
+    @property
+    def annotations(self) -> dict[str, dict[str, str]]:
+        """Per annotated name its ``comment`` and ``unit``."""
+        return dict(self._journal.annotations if self._open_end else self.meta.get("annotations", {}))
+
+    @cached_property
+    def series(self) -> SeriesReader:
+        """The series by name; each is read when asked for."""
+        return SeriesReader(self.path)
+
+    @property
+    def artifacts(self) -> dict[str, Path]:
+        """Paths of the committed files by name."""
+        entries = self._journal.artifacts if self._open_end else {a["name"]: a for a in self.artifact_list}
+        return {name: self.path / check_name(name) for name in entries}
+
+    @property
+    def artifact_list(self) -> list[dict[str, Any]]:
+        """Name, size, SHA-256 and kind of the committed files."""
+        return list(self.meta.get("artifacts", []))
+
+    @property
+    def log(self) -> str:
+        """What the run printed, warned and logged."""
+        try:
+            return (self.path / layout.LOG_FILE).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    @cached_property
+    def _journal(self) -> Recorded:
+        return replay(self.path)
+
+    @property
+    def _open_end(self) -> bool:
+        return bool(self.meta["status"] == outcomes.RUNNING)
+
+
+class SeriesReader(Mapping[str, SeriesValues]):
+    """The series of one run folder by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def _events(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for event in read_journal(self._folder / layout.JOURNAL_FILE):
+            if event.get("e") == "track":
+                found.setdefault(event["n"], []).append(event)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __getitem__(self, name: str) -> SeriesValues:
+        import numpy as np
+
+        try:
+            events = self._events[name]
+        except KeyError:
+            raise NameNotFoundError(
+                f"{self._folder} has no series {name!r}{near_matches(name, self._events)}"
+            ) from None
+        step = np.array([event["s"] for event in events], dtype=np.int64)
+        time = np.array([event["t"] for event in events], dtype="datetime64[us]")
+        return SeriesValues(step, time, _stack([self._value(event["v"]) for event in events]))
+
+    def _value(self, tagged: Any) -> Any:
+        import numpy as np
+
+        tag = tagged.get("$") if isinstance(tagged, dict) else None
+        if tag == "file":
+            return str(self._folder / check_series_file(tagged["file"]))
+        if tag != "bin":
+            return decode(tagged, folder=self._folder)
+        dtype, shape = np.dtype(tagged["d"]), tuple(tagged["sh"])
+        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        with open(self._folder / layout.SERIES_FILE, "rb") as stream:
+            stream.seek(tagged["o"])
+            content = stream.read(size)
+        import zlib
+
+        if len(content) != size or f"{zlib.crc32(content):08x}" != tagged["crc"]:
+            raise DamagedError(f"{self._folder / layout.SERIES_FILE} is damaged at byte {tagged['o']}")
+        return np.frombuffer(content, dtype=dtype).reshape(shape)
+
+
+def check_series_file(name: str) -> str:
+    """Return the relative path of a series' picture. Raises `DamagedError` when it leaves ``data/series``."""
+    parts = Path(name).parts
+    if parts[:2] != ("data", "series") or ".." in parts:
+        raise DamagedError(f"a series refers to the file {name!r}, outside of data/series")
+    return name
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises `FileNotFoundError`, or `DamagedError` naming the file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except NotADirectoryError:
+        raise FileNotFoundError(str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} is damaged: it holds no JSON object")
+    return content
+
+
+def _stack(values: list[Any]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    kinds = {type(value) for value in values}
+    if len(kinds) == 1 and kinds <= {float, bool, complex, str} or all(issubclass(k, np.generic) for k in kinds):
+        return np.array(values)
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return np.array(values, dtype=np.int64)
+    if kinds == {np.ndarray}:
+        return np.stack(values)
+    mixed = np.empty(len(values), dtype=object)
+    mixed[:] = values
+    return mixed

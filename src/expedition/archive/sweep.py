@@ -1,0 +1,147 @@
+"""The sweep folder: its manifest (``sweep.json``), what invocations added, and the commit logs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from expedition.errors import DamagedError
+from expedition.recording import layout
+from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.journal import Journal, read_journal
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One row of a sweep's manifest: a run that is planned, whether or not it was ever started.
+
+    `params` holds the swept parameters only, as tagged JSON; `folder` is relative to the sweep folder, ``"."``
+    for the one run of an unparametrized experiment.
+    """
+
+    index: int
+    id: str
+    key: str
+    folder: str
+    params: Mapping[str, Any]
+    replicate: int
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A sweep folder at rest or in use; reading it changes nothing.
+
+    `manifest` is the content of ``sweep.json``.
+    """
+
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path | str) -> SweepFolder:
+        """Read the manifest of the sweep folder `path`.
+
+        Raises `DamagedError` when there is none, or none that this version understands.
+        """
+        file = Path(path) / layout.SWEEP_FILE
+        try:
+            manifest = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise DamagedError(f"{path} is no sweep folder: it has no {layout.SWEEP_FILE}") from None
+        except ValueError as error:
+            raise DamagedError(f"{file} is damaged: {error}") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != layout.SWEEP_FORMAT:
+            raise DamagedError(f"{file} is not the manifest of a sweep")
+        check_version(str(manifest.get("format_version", "")), file)
+        return cls(Path(path), manifest)
+
+    @classmethod
+    def create(cls, path: Path, manifest: Mapping[str, Any]) -> SweepFolder:
+        """Write `manifest` as the ``sweep.json`` of the existing folder `path`, once."""
+        content = {"format": layout.SWEEP_FORMAT, "format_version": layout.FORMAT_VERSION, **manifest}
+        replace_file(path / layout.SWEEP_FILE, dump_pretty(content), durable=True)
+        (path / layout.JOURNALS_FOLDER).mkdir(exist_ok=True)
+        return cls(path, content)
+
+    @property
+    def name(self) -> str:
+        """The name of the experiment."""
+        return str(self.manifest["experiment"]["name"])
+
+    @property
+    def swept(self) -> list[str]:
+        """Names of the swept parameters, outermost first."""
+        return list(self.manifest["swept"])
+
+    @property
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Per parameter its type, description, swept flag and, where all runs share it, tagged `value`."""
+        return dict(self.manifest["parameters"])
+
+    @cached_property
+    def entries(self) -> list[RunEntry]:
+        """All planned runs; position equals index, runs added by later invocations last."""
+        rows = list(self.manifest["runs"])
+        for line in self.invocations():
+            rows.extend(line.get("runs", ()))
+        entries = [
+            RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"]) for r in rows
+        ]
+        if [entry.index for entry in entries] != list(range(len(entries))):
+            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: run indices are not 0…{len(entries) - 1}")
+        return entries
+
+    def invocations(self) -> Iterator[dict[str, Any]]:
+        """Yield the line of every invocation that worked on this sweep, first to last."""
+        return read_journal(self.path / layout.INVOCATIONS_FILE)
+
+    def add_invocation(self, line: Mapping[str, Any]) -> None:
+        """Append one invocation, with the runs that it adds to the design under ``runs``."""
+        journal = Journal(self.path / layout.INVOCATIONS_FILE)
+        journal.write(json.dumps(line, separators=(",", ":"), allow_nan=False))
+        journal.close()
+        self.__dict__.pop("entries", None)
+
+    def parameters_of(self, entry: RunEntry) -> dict[str, Any]:
+        """All parameters of one run as tagged JSON, in their declared order."""
+        found = {
+            name: entry.params[name] if name in entry.params else about["value"]
+            for name, about in self.manifest["parameters"].items()
+            if name in entry.params or "value" in about
+        }
+        # A run that a later invocation added may know a parameter that the first one did not.
+        return found | {name: value for name, value in entry.params.items() if name not in found}
+
+    def commits(self) -> Iterator[dict[str, Any]]:
+        """Yield every commit line of every writer, in no order; a run may occur once per attempt."""
+        folder = self.path / layout.JOURNALS_FOLDER
+        for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+            if name.endswith(".jsonl"):
+                yield from read_journal(folder / name)
+
+    def started_folders(self) -> set[str]:
+        """Folders (as in `RunEntry.folder`) that hold a run, found with one listing per shard."""
+        found: set[str] = set()
+        if (self.path / layout.META_FILE).is_file():
+            found.add(".")
+        parents = [""]
+        if self.manifest.get("sharded"):
+            parents = [f"{e.name}/" for e in os.scandir(self.path) if e.name.isdigit() and e.is_dir()]
+        for parent in parents:
+            with os.scandir(self.path / parent) as listing:
+                found.update(f"{parent}{e.name}" for e in listing if e.name[0].isdigit() and e.is_dir())
+        return found
+
+
+def check_version(version: str, file: Path) -> None:
+    """Raise `DamagedError` unless `version` has the major number that this package reads."""
+    if version.split(".")[0] != layout.FORMAT_VERSION.split(".")[0]:
+        raise DamagedError(
+            f"{file} has format version {version or '(none)'}, this Expedition reads "
+            f"{layout.FORMAT_VERSION.split('.')[0]}.x: read it with a newer pytest-expedition"
+        )
