@@ -1,0 +1,1 @@
+"""Tables, statistics and reports over runs, for terminals and programs."""
