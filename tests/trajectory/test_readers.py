@@ -1,0 +1,194 @@
+"""The file read without us: plain h5py, xarray with both engines, netCDF4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import BuildSweep
+
+from expedition.trajectory import compile_trajectory
+
+ENGINES = ["h5netcdf", "netcdf4"]
+
+
+@pytest.fixture
+def file(build_sweep: BuildSweep) -> Path:
+    """A trajectory with every encoding there is; the last of its six runs was never started."""
+    rows = [{"alpha": a, "model.depth": d} for a in (0.1, 1.0, 10.0) for d in (1, 2)]
+    grid = {"dims": ["alpha", "model.depth"], "shape": [3, 2]}
+    builder = build_sweep(rows, {"data": "mnist", "layers": [1, 2], "w": np.arange(3.0)}, grid=grid)
+    for i in range(5):
+        data = {
+            "rmse/mean": i / 2,
+            "rmse/std": float("nan") if i else 1.0,
+            "alpha": i,
+            "flag": bool(i % 2),
+            "text": f"é{i}",
+            "c": 1j,
+            "mixed": [1, "a", None, 2.5, [1]][i],
+            "either": [1, 2.5, 3, 4, 5][i],
+            "V": np.arange(200.0) + i,
+            "M": np.full((2, 3), i, np.int32),
+            "mask": np.array([True, False]),
+            "ragged": np.arange(i),
+            "status": "mine",
+            "dt": np.datetime64("2026-01-01T00:00:00", "us"),
+        }
+        series = {
+            "fold/rmse": [1.0, 2, None][: i + 1],
+            "img": [np.full((20, 10), i)] * 2,
+            "log": ["a"],
+            "pic": [{"$": "file", "file": "data/series/p.png"}],
+            "n": [1, 2],
+        }
+        notes = {"rmse/mean": {"unit": "K", "comment": "root"}}
+        builder.run(i, data, series=series, derived={"total": i}, annotations=notes, worker=f"gw{i % 2}")
+    return compile_trajectory(builder.path, complete=True)
+
+
+def test_attributes_of_the_root(file: Path) -> None:
+    with h5py.File(file) as h5:
+        attrs = dict(h5.attrs)
+        assert (attrs["Conventions"], attrs["format"]) == ("CF-1.11", "expedition-trajectory")
+        assert (attrs["format_version"], attrs["n_runs"], attrs["complete"]) == ("1.0", 6, 1)
+        assert list(attrs["explored"]) == ["alpha", "model.depth"]
+        assert list(attrs["grid_dims"]) == ["alpha", "model.depth"]
+        assert attrs["grid_shape"].tolist() == [3, 2]
+        assert attrs["coordinates"].split()[:4] == ["id", "status", "replicate", "alpha"]
+        assert h5["run"][:].tolist() == list(range(6))
+
+
+def test_plain_h5py(file: Path) -> None:
+    with h5py.File(file) as h5:
+        assert h5["results/rmse/mean"][:5].tolist() == [0, 0.5, 1, 1.5, 2]
+        assert np.isnan(h5["results/rmse/mean"][5])
+        assert h5["results/rmse/mean"].attrs["unit"] == "K"
+        assert h5["_state/results/rmse/std"][:].tolist() == [1, 1, 1, 1, 1, 0]
+        assert h5["_state/results/either"][:].tolist() == [3, 1, 3, 3, 3, 0]
+        assert h5["results/text"].asstr()[:].tolist() == ["é0", "é1", "é2", "é3", "é4", ""]
+        assert h5["results/alpha"].attrs["_FillValue"] == -(2**63)
+        assert h5["results/V"].shape == (6, 200)
+        assert h5["results/mixed"].asstr()[4] == "[1]"
+        status = h5["runs/status"][:].view("S7").ravel().tolist()
+        assert status == [b"done"] * 5 + [b"pending"]
+        start, count = h5["results/ragged/obs_start"][3], h5["results/ragged/obs_count"][3]
+        assert h5["results/ragged/value"][start : start + count].tolist() == [0, 1, 2]
+        assert h5["parameters/data"].asstr()[:].tolist() == ["mnist"] * 6
+        assert h5["results.alpha"] == h5["results/alpha"]
+        assert h5["alpha"] == h5["parameters/alpha"]
+        assert h5["results.status"] == h5["results/status"]
+        assert h5["rmse.mean"] == h5["results/rmse/mean"]
+        assert "V" not in h5
+        assert h5["annotations/results/rmse/mean"].attrs["comment"] == "root"
+
+
+def test_no_encoding_that_breaks_a_reader(file: Path) -> None:
+    """Every axis has a scale; there is nothing virtual, external, linked softly or of an odd dtype."""
+    scales = []
+
+    def visit(name: str, node: h5py.Dataset | h5py.Group) -> None:
+        if not isinstance(node, h5py.Dataset):
+            for link in node:
+                assert isinstance(node.get(link, getlink=True), h5py.HardLink)
+            return
+        assert not node.is_virtual
+        assert not node.external
+        assert node.dtype not in (np.float16, np.longdouble)
+        assert node.compression in (None, "gzip")
+        assert h5py.check_vlen_dtype(node.dtype) in (None, str)
+        if node.is_scale:
+            scales.append(name)
+            return
+        for axis in range(node.ndim):
+            assert len(node.dims[axis]) == 1, name
+
+    with h5py.File(file) as h5:
+        h5.visititems(visit)
+        assert "run" in scales
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_xarray_root_is_a_flat_table(file: Path, engine: str) -> None:
+    with xr.open_dataset(file, engine=engine) as ds:
+        assert dict(ds.sizes) == {"run": 6}
+        assert {"alpha", "model.depth", "data", "id", "status", "replicate"} <= set(ds.coords)
+        assert ds["alpha"].values.tolist() == [0.1, 0.1, 1, 1, 10, 10]
+        assert ds["status"].values.tolist() == ["done"] * 5 + ["pending"]
+        assert ds["id"].values[0] == "exp_x.py::exp_x[alpha=0.1-model.depth=1-rep=0]"
+        assert ds["rmse.mean"].values[:5].tolist() == [0, 0.5, 1, 1.5, 2]
+        assert ds["rmse.mean"].attrs["unit"] == "K"
+        assert ds["text"].values.tolist() == ["é0", "é1", "é2", "é3", "é4", ""]
+        assert ds["flag"].values[:5].tolist() == [0, 1, 0, 1, 0]
+        assert ds["dt"].values[0] == np.datetime64("2026-01-01")
+        assert np.isnat(ds["dt"].values[5])
+        assert ds["c"].values[0].tolist() in (1j, (0.0, 1.0))  # netCDF4 has no complex numbers
+        assert ds["total"].values[:5].tolist() == [0, 1, 2, 3, 4]
+        assert "V" not in ds
+        grid = ds[["alpha", "model.depth", "rmse.mean"]].set_index(run=["alpha", "model.depth"]).unstack()
+        assert grid["rmse.mean"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_xarray_groups(file: Path, engine: str) -> None:
+    def load(group: str) -> xr.Dataset:
+        with xr.open_dataset(file, engine=engine, group=group) as ds:
+            return ds.load()
+
+    results = load("results")
+    assert results["V"].shape == (6, 200)
+    assert results["V"].values[4, 7] == 11
+    assert results["M"].values[3].tolist() == [[3, 3, 3], [3, 3, 3]]
+    assert load("results/rmse")["mean"].values[4] == 2
+    assert load("results/ragged")["value"].values.tolist() == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+    runs = load("runs")
+    assert runs["worker"].values.tolist() == ["gw0", "gw1", "gw0", "gw1", "gw0", ""]
+    assert runs["key"].values[0] == load("runs")["key"].values[0]
+    assert len(runs["key"].values[0]) == 64
+    assert runs["start"].values[0] == np.datetime64("2023-11-14T22:13:20")
+    assert np.isnat(runs["stop"].values[5])
+    series = load("series/fold/rmse")
+    assert series["value"].values[:3].tolist() == [1, 1, 2]
+    assert series["time"].values[0] == np.datetime64("2023-11-14T22:13:20")
+    assert series["obs_count"].attrs["sample_dimension"] in series.sizes
+    assert load("series/img")["value"].shape == (10, 20, 10)
+    assert load("series/pic")["value"].values[0] == "data/series/p.png"
+    assert load("_state/series/fold")["rmse"].values[:6].tolist() == [1, 1, 3, 1, 3, 2]
+    assert load("_state/results")["V"].values.tolist() == [1, 1, 1, 1, 1, 0]
+    for group in ("parameters", "derived_parameters", "config", "series/n", "series/log", "_state", "_meta"):
+        load(group)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_xarray_datatree(file: Path, engine: str) -> None:
+    with xr.open_datatree(file, engine=engine) as tree:
+        assert tree["results/rmse/mean"].values[4] == 2
+        assert tree["series/fold/rmse/value"].size == 12
+
+
+def test_netcdf4_reads_every_variable(file: Path) -> None:
+    def walk(group: netCDF4.Group) -> int:
+        for variable in group.variables.values():
+            variable[...]
+        return len(group.variables) + sum(map(walk, group.groups.values()))
+
+    with netCDF4.Dataset(file) as nc:
+        assert walk(nc) > 50
+        assert nc["results/rmse/mean"][4] == 2
+        assert nc["runs/status"][:].tolist() == ["done"] * 5 + ["pending"]
+
+
+def test_many_columns_keep_to_the_limits(build_sweep: BuildSweep) -> None:
+    builder = build_sweep([{"i": 0}, {"i": 1}])
+    builder.run(0, tagged={f"g{k // 100}/m{k:03d}": k + 0.5 for k in range(900)})
+    path = compile_trajectory(builder.path)
+    with h5py.File(path) as h5:
+        assert len([name for name in h5 if isinstance(h5[name], h5py.Dataset)]) < 512
+    with xr.open_dataset(path, engine="netcdf4") as ds:
+        assert ds["g1.m150"].values[0] == 150.5
+    with xr.open_dataset(path, engine="netcdf4", group="results/g8") as ds:
+        assert ds["m899"].values[0] == 899.5
