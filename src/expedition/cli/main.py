@@ -1,0 +1,58 @@
+"""``expedition`` (short ``xpd``): the verbs of the pytest options, for where an option would be clumsy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from expedition.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status.
+
+    ``expedition run PATH … [pytest options]``, ``expedition archive list``, ``expedition archive show RUN``.
+    """
+    import pytest
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"] and len(given) > 1 and given[1] not in ("-h", "--help"):
+        paths = []
+        rest = given[1:]
+        while rest and not rest[0].startswith("-"):
+            paths += ["--experiments", rest.pop(0)]
+        return int(pytest.main([*paths, *rest]))
+    options, rest = _parser().parse_known_args(given)
+    if options.command == "archive":
+        report = ["--archive-list"] if options.report == "list" else ["--archive-show", options.run]
+        root = ["--archive", options.archive] if options.archive else []
+        return int(pytest.main([*report, *root, f"--archive-format={options.format}", *rest]))
+    _parser().print_help()
+    return 0 if not given else int(pytest.ExitCode.USAGE_ERROR)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="expedition", description="Run experiments with pytest, and look at what they left behind."
+    )
+    parser.add_argument("--version", action="version", version=f"expedition {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser(
+        "run",
+        help="run the experiments in files or folders: expedition run PATH … [pytest options]",
+        description="expedition run PATH … [options] is pytest --experiments PATH … [options]",
+    )
+    archive = commands.add_parser("archive", help="report on the archive")
+    reports = archive.add_subparsers(dest="report", metavar="REPORT", required=True)
+    for name, text in (("list", "list the runs"), ("show", "show one run")):
+        report = reports.add_parser(name, help=text)
+        if name == "show":
+            report.add_argument("run", metavar="RUN", help="folder, key or id of a run")
+        report.add_argument("--archive", metavar="DIR", help="archive root (default: as for pytest)")
+        report.add_argument("--format", choices=["table", "json"], default="table")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""The pytest plugin: options, and the way into the machinery when experiments are asked for.
+
+This module is loaded by every pytest session of the environment. It imports nothing but pytest and the standard
+library's argparse; the rest is imported when an option of this plugin is given. PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+DEFAULT_FILES = ["exp_*.py", "*_exp.py", "experiment_*.py"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and ini keys, all in one group of ``pytest --help``."""
+    group = parser.getgroup("expedition", "experiments (pytest-expedition)")
+    add = group.addoption
+    add(
+        "--experiments",
+        action="append",
+        metavar="PATH",
+        help="Collect and run the experiments in a file or folder (repeatable)",
+    )
+    add("--where", metavar="EXPR", help="Run only the runs whose parameters match, such as 'alpha < 1'")
+    add(
+        "-P",
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="Set a parameter, of one experiment with EXPERIMENT:NAME=VALUE (repeatable)",
+    )
+    add(
+        "--params-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Set parameters from a YAML file of NAME: VALUE (repeatable)",
+    )
+    add("--tag", action="append", default=[], metavar="TAG", help="Tag every run (repeatable)")
+    add("--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)")
+    add("--archive", metavar="DIR", help="Archive root (default: ini experiment_archive, <rootdir>/results)")
+    add(
+        "--resume",
+        action="store_true",
+        help="Go on with the last sweep of each experiment: run only what is not settled or new",
+    )
+    add("--archive-list", action="store_true", help="List the runs of the archive")
+    add("--archive-show", metavar="RUN", help="Show one run, named by its folder, key or id")
+    add(
+        "--archive-format",
+        choices=["table", "json"],
+        default="table",
+        help="Format of the archive reports (default: table)",
+    )
+    parser.addini(
+        "experiment_files",
+        "File name patterns of experiment files",
+        type="args",
+        default=DEFAULT_FILES,
+    )
+    parser.addini("experiment_archive", "Archive root, relative to the root folder", default="results")
+    parser.addini("experiment_seed", "The number from which the seeds of all runs derive", default="0")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """Make the experiment paths paths of pytest, so that their conftest files load early."""
+    if early_config.known_args_namespace.experiments:
+        from expedition.plugin.activation import join_paths
+
+        join_paths(early_config, args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Answer a report option without collecting anything."""
+    if config.option.archive_list or config.option.archive_show is not None:
+        from expedition.plugin.reports import print_report
+
+        return print_report(config)
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the machinery when experiments are asked for."""
+    if config.option.experiments:
+        from expedition.plugin.activation import activate
+
+        activate(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None]:
+    """Undo what `activate` changed outside of pytest."""
+    yield
+    if config.option.experiments:
+        from expedition.plugin.activation import deactivate
+
+        deactivate(config)

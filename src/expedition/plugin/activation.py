@@ -1,0 +1,111 @@
+"""From the options to the parts of the plugin that a process needs: controller, worker or both in one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from expedition.plugin.settings import Settings
+
+SETTINGS = pytest.StashKey[Settings]()
+_ENVIRONMENT = pytest.StashKey[dict[str, str | None]]()
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def join_paths(early_config: pytest.Config, args: list[str]) -> None:
+    """Add the experiment paths to pytest's own arguments, and give experiments a cache folder of their own."""
+    namespace = early_config.known_args_namespace
+    for path in namespace.experiments:
+        base = str(path).split("::")[0]
+        if not (early_config.invocation_params.dir / base).exists():
+            raise pytest.UsageError(
+                f"--experiments {path}: there is no such file or folder below {early_config.invocation_params.dir}"
+            )
+        namespace.file_or_dir.insert(0, path)
+        args.append(path)
+    # --lf must not mix the experiments that failed with the tests that did, and dots would break the live line.
+    _override_ini(early_config, "cache_dir", str(Path(str(early_config.getini("cache_dir"))) / "experiments"))
+    if early_config.known_args_namespace.verbose <= 0:
+        _override_ini(early_config, "console_output_style", "classic")
+
+
+def _override_ini(config: pytest.Config, name: str, value: str) -> None:
+    """Say ``-o name=value`` after the options were parsed, for which pytest has no public way.
+
+    Where a pytest keeps its ini values otherwise, the project's own value stays.
+    """
+    values = getattr(config, "_inicache", None)
+    if isinstance(values, dict):
+        values[name] = value
+
+
+def activate(config: pytest.Config) -> None:
+    """Register what this process needs to run experiments. Raises `pytest.UsageError` for bad options."""
+    from expedition.errors import ExperimentError
+    from expedition.plugin.collection import ExperimentCollection
+    from expedition.plugin.execution import RunExecution
+    from expedition.plugin.fixtures import RunFixtures
+    from expedition.plugin.signals import Signals
+
+    try:
+        settings = Settings.from_config(config)
+    except ExperimentError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SETTINGS] = settings
+    _limit_threads(config)
+    for pattern in settings.file_patterns:
+        config.addinivalue_line("python_files", pattern)
+    manager = config.pluginmanager
+    worker = getattr(config, "workerinput", None)
+    signals = Signals()
+    signals.install()
+    collection = ExperimentCollection(config, settings)
+    execution = RunExecution(config, settings, collection, signals)
+    manager.register(signals, "expedition-signals")
+    manager.register(collection, "expedition-collection")
+    manager.register(RunFixtures(), "expedition-fixtures")
+    manager.register(execution, "expedition-execution")
+    if worker is not None:
+        from expedition.plugin.worker import SweepWorker
+
+        manager.register(SweepWorker(config, collection, execution, worker["expedition"]), "expedition-worker")
+    else:
+        from expedition.plugin.controller import SweepController
+
+        manager.register(SweepController(config, settings, collection, execution), "expedition-controller")
+
+
+def deactivate(config: pytest.Config) -> None:
+    """Restore signal handlers and environment."""
+    signals = config.pluginmanager.get_plugin("expedition-signals")
+    if signals is not None:
+        signals.uninstall()
+    for name, value in config.stash.get(_ENVIRONMENT, {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _limit_threads(config: pytest.Config) -> None:
+    """Share the cores among the workers: N workers of N threads each are slower than N of one.
+
+    Set on the controller before its workers start, and only where the user has not said otherwise.
+    """
+    workers = getattr(config.option, "numprocesses", None)
+    if hasattr(config, "workerinput") or not isinstance(workers, int) or workers < 1:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    config.stash[_ENVIRONMENT] = {}
+    for name in _THREADS:
+        if name not in os.environ:
+            config.stash[_ENVIRONMENT][name] = None
+            os.environ[name] = str(max(1, cores // workers))

@@ -1,0 +1,221 @@
+"""Collection: which files and functions are experiments, and one pytest item per planned run."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import tokenize
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expedition.authoring.marker import ExperimentSpec, spec_of
+from expedition.authoring.parameters import MISSING
+from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
+from expedition.errors import ExperimentError, near_matches
+from expedition.plugin.settings import Settings
+from expedition.recording import layout
+
+RUN_ARGUMENT = "expedition_run"
+PLAN = pytest.StashKey[SweepPlan]()
+PLANNED_RUN = pytest.StashKey[PlannedRun]()
+
+
+class ExperimentCollection:
+    """Collects marked functions from experiment files; the same in every process of an invocation.
+
+    Attributes
+    ----------
+    plans : the plan of every collected experiment by the node id of its function, in order of collection.
+    errors : what is wrong, for one usage error before anything runs.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._archive = settings.archive.resolve()
+        self.plans: dict[str, SweepPlan] = {}
+        self.errors: list[str] = []
+        self._sources: dict[Path, str] = {}
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave out archives, and files that are no experiment files.
+
+        Anything else gets None: False would switch off ``--ignore`` and the like.
+        """
+        if collection_path.is_dir():
+            inside = (collection_path / layout.SWEEP_FILE).is_file() or collection_path == self._archive
+            return True if inside else None
+        if collection_path.resolve() in self._settings.files:
+            return None
+        matches = any(fnmatch.fnmatch(collection_path.name, p) for p in self._settings.file_patterns)
+        return None if matches else True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> list[pytest.Item] | None:
+        """Make the items of a marked function; nothing else in an experiment file is collected."""
+        if not isinstance(collector, pytest.Module):
+            return []
+        spec = spec_of(obj)
+        function: Any = obj
+        if spec is None or function.__module__ != collector.obj.__name__ or function.__name__ != name:
+            return []
+        try:
+            plan = self._plan(collector, function, spec)
+        except ExperimentError as error:
+            self._refuse(collector.path, error, getattr(function, "__code__", None))
+            return []
+        self.plans[f"{collector.nodeid}::{name}"] = plan
+        items = list(collector._genfunctions(name, function))
+        if items:
+            self._check_arguments(collector.path, plan, items[0])
+        return [item for item in items if not self._refuse_foreign_axes(collector.path, plan, item)]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give a marked function one call per run of its plan."""
+        plan = self.plans.get(f"{metafunc.definition.parent.nodeid}::{metafunc.definition.originalname}")  # type: ignore[union-attr]
+        if plan is None:
+            return
+        required = [
+            name
+            for name, argument in inspect.signature(metafunc.function).parameters.items()
+            if name in plan.parameters and argument.default is argument.empty
+        ]
+        names = [RUN_ARGUMENT, *required]
+        metafunc.fixturenames.append(RUN_ARGUMENT)
+        calls = []
+        for run in plan.runs:
+            values = plan.values_of(run)
+            calls.append((run.index, *(values[name] for name in required)))
+        ids = [run.id for run in plan.runs] if plan.runs[0].id else [pytest.HIDDEN_PARAM]
+        metafunc.parametrize(names, calls, ids=ids)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Turn an `ExperimentError` raised while a file was imported into a usage error without traceback."""
+        report = yield
+        call = getattr(report, "call", None)
+        if report.failed and call is not None and call.excinfo is not None:
+            error = call.excinfo.value
+            if isinstance(error, ExperimentError):
+                line = next(
+                    (e.lineno + 1 for e in reversed(call.excinfo.traceback) if Path(e.path) == collector.path), 0
+                )
+                self._refuse(collector.path, error, None, line)
+                report.outcome, report.longrepr, report.result = "passed", None, []
+        return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note the planned run of every item, then leave out what ``--where`` excludes."""
+        self._check_where()
+        for plan in self.plans.values():
+            plan.select(self._settings.where)
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            if not isinstance(item, pytest.Function):
+                left_out.append(item)
+                continue
+            plan = self.plans[f"{item.parent.nodeid}::{item.originalname}"]  # type: ignore[union-attr]
+            index = run_index(item)
+            item.stash[PLAN], item.stash[PLANNED_RUN] = plan, plan.runs[index]
+            (kept if index in plan.selected else left_out).append(item)
+        if left_out:
+            self._config.hook.pytest_deselected(items=left_out)
+            items[:] = kept
+
+    def _plan(self, collector: pytest.Module, function: Any, spec: ExperimentSpec) -> SweepPlan:
+        path = collector.path
+        if path not in self._sources:
+            with tokenize.open(path) as stream:
+                self._sources[path] = stream.read()
+        module = vars(collector.obj)
+        siblings = sum(
+            spec_of(value) is not None and value.__module__ == collector.obj.__name__ and value.__name__ == name
+            for name, value in module.items()
+        )
+        return plan_sweep(
+            function,
+            spec,
+            module=module,
+            source=self._sources[path],
+            file=self._relative(path),
+            namespace=self._namespace(path, function.__name__ if siblings > 1 else None),
+            overrides=self._settings.overrides,
+        )
+
+    def _relative(self, path: Path) -> str:
+        try:
+            return path.relative_to(self._settings.rootdir).as_posix()
+        except ValueError:
+            return path.as_posix()
+
+    def _namespace(self, path: Path, function: str | None) -> str:
+        """The file's path below the collected folder without suffix, and the function if there are several."""
+        for root in self._settings.roots:
+            if path.is_relative_to(root):
+                base = path.relative_to(root).with_suffix("").as_posix()
+                break
+        else:
+            base = path.stem
+        return f"{base}/{function}" if function else base
+
+    def _check_arguments(self, path: Path, plan: SweepPlan, item: Any) -> None:
+        known = item._fixtureinfo.name2fixturedefs
+        for name in plan.fixtures:
+            if name not in known and name != "request":
+                near = near_matches(name, [*known, *plan.parameters])
+                self._refuse(
+                    path,
+                    f"{plan.name}: the argument {name!r} is neither a parameter nor a fixture{near}; give it a "
+                    f"default, or sweep over it, to make it a parameter",
+                    item.function.__code__,
+                )
+        for name, parameter in plan.parameters.items():
+            if parameter.default is MISSING and name not in plan.fixed and name not in plan.swept:
+                self._refuse(path, f"{plan.name}: parameter {name} has no value", item.function.__code__)
+
+    def _refuse_foreign_axes(self, path: Path, plan: SweepPlan, item: Any) -> bool:
+        """Axes that the record would not know of are refused; returns whether there were any."""
+        own = {RUN_ARGUMENT, *plan.parameters}
+        for name in item.callspec.params:
+            if name not in own:
+                message = (
+                    f"{plan.name}: {name!r} is parametrized by pytest, which the record of a run would not "
+                    f"show; sweep over a parameter with @experiment.parametrize({name!r}, …)"
+                )
+                if not any(message in known for known in self.errors):
+                    self._refuse(path, message, item.function.__code__)
+                return True
+        return False
+
+    def _check_where(self) -> None:
+        where = self._settings.where
+        if where is None or not self.plans:
+            return
+        from expedition.authoring.expressions import check_names
+
+        known = {"replicate", "rep"}
+        for plan in self.plans.values():
+            known |= {prefix + n for n in plan.parameters for prefix in ("", "params.", "parameters.", "par.")}
+        try:
+            check_names(where, known)
+        except ExperimentError as error:
+            self.errors.append(f"--where: {error}")
+
+    def _refuse(self, path: Path, error: object, code: Any = None, line: int = 0) -> None:
+        line = line or (code.co_firstlineno if code is not None else 0)
+        self.errors.append(f"{self._relative(path)}{f':{line}' if line else ''}: {error}")
+
+
+def run_index(item: pytest.Item) -> int:
+    """Which run of its plan an item is."""
+    index: int = item.callspec.params[RUN_ARGUMENT]  # type: ignore[attr-defined]
+    return index

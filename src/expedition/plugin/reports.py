@@ -1,0 +1,35 @@
+"""``--archive-list`` and ``--archive-show``: answered before anything is collected."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from expedition.archive import Archive
+from expedition.errors import ExpeditionError, RecordNotFoundError
+from expedition.plugin.settings import archive_root
+from expedition.reporting.runs import list_runs, show_run
+
+
+def print_report(config: pytest.Config) -> int:
+    """Print the report that the options ask for; return the exit status."""
+    root = archive_root(config)
+    option = config.option
+    try:
+        if not root.exists() and option.archive_show is None:
+            text = "[]" if option.archive_format == "json" else f"no runs: there is no archive at {root} yet"
+        elif option.archive_show is not None:
+            text = show_run(Archive(root).run(option.archive_show), format=option.archive_format)
+        else:
+            text = list_runs(Archive(root), format=option.archive_format)
+    except RecordNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
+    except ExpeditionError as error:
+        raise pytest.UsageError(str(error)) from None
+    try:
+        print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader such as head has seen enough
+        sys.stdout = None
+    return pytest.ExitCode.OK

@@ -1,0 +1,97 @@
+"""The options of one invocation, checked and typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from expedition.authoring.expressions import Expression, compile_expression
+from expedition.authoring.plan import Override
+from expedition.authoring.text import load_mapping_file
+from expedition.errors import ExperimentError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line and the ini file say about experiments.
+
+    `roots` are the collected folders, absolute; the folder of a file that was named itself.
+    """
+
+    rootdir: Path
+    roots: tuple[Path, ...]
+    files: frozenset[Path]
+    file_patterns: tuple[str, ...]
+    archive: Path
+    seed: int
+    overrides: tuple[Override, ...]
+    where: Expression | None
+    tags: tuple[str, ...]
+    notes: tuple[str, ...]
+    resume: bool
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Settings:
+        """Read the options. Raises `ExperimentError` naming the option and the remedy."""
+        option = config.option
+        paths = [_absolute(config, argument) for argument in option.experiments]
+        paths += [_absolute(config, argument) for argument in option.file_or_dir or ()]
+        overrides = [override for name in option.params_file for override in _from_file(config, name)]
+        overrides += [Override.from_option(argument) for argument in option.param]
+        return cls(
+            rootdir=config.rootpath,
+            roots=tuple(dict.fromkeys(path if path.is_dir() else path.parent for path in paths)),
+            files=frozenset(path for path in paths if path.is_file()),
+            file_patterns=tuple(config.getini("experiment_files")),
+            archive=archive_root(config),
+            seed=_seed(str(config.getini("experiment_seed"))),
+            overrides=tuple(overrides),
+            where=_expression(option.where) if option.where is not None else None,
+            tags=tuple(_texts("--tag", option.tag)),
+            notes=tuple(_texts("--note", option.note)),
+            resume=bool(option.resume),
+        )
+
+
+def archive_root(config: pytest.Config) -> Path:
+    """The archive root of the options or the ini file, absolute."""
+    if config.option.archive:
+        return Path(config.invocation_params.dir / config.option.archive)
+    return Path(config.rootpath / str(config.getini("experiment_archive")))
+
+
+def _absolute(config: pytest.Config, argument: str) -> Path:
+    return Path(config.invocation_params.dir / str(argument).split("::")[0]).resolve()
+
+
+def _expression(text: str) -> Expression:
+    try:
+        return compile_expression(text)
+    except ExperimentError as error:
+        raise ExperimentError(f"--where: {error}") from None
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"\d+", text.strip()):
+        raise ExperimentError(f"ini experiment_seed must be a whole number of at least 0, but got {text!r}")
+    return int(text)
+
+
+def _texts(option: str, texts: Sequence[str]) -> Sequence[str]:
+    for text in texts:
+        if not text.strip():
+            raise ExperimentError(f"{option} must not be empty")
+    return texts
+
+
+def _from_file(config: pytest.Config, name: str) -> list[Override]:
+    mapping = load_mapping_file(config.invocation_params.dir / name)
+    found = []
+    for key, value in mapping.items():
+        experiment, _, parameter = key.rpartition(":")
+        found.append(Override(experiment or None, parameter, name, value=value))
+    return found

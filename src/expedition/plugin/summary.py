@@ -1,0 +1,110 @@
+"""What the terminal shows of a sweep: its preview before, its table afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expedition.archive.commits import latest_commits
+from expedition.archive.sweep import SweepFolder
+from expedition.authoring.plan import SweepPlan
+from expedition.recording import layout, outcomes
+from expedition.reporting.durations import format_duration
+from expedition.reporting.tables import format_cell, render_table, sweep_table
+from expedition.values import decode
+
+if TYPE_CHECKING:
+    from expedition.plugin.sweeps import Resumption
+
+PREVIEW_ROWS = 20
+
+
+def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | None) -> Iterator[str]:
+    """Yield the lines that show a sweep before it runs: its runs, its constants, what a resume leaves out."""
+    points = len(plan.runs) // plan.replicates
+    count = f"{len(plan.runs)} runs" if len(plan.runs) != 1 else "1 run"
+    parts = [f"{points} points × {plan.replicates} replicates"] if plan.replicates > 1 else []
+    if len(selected) < len(plan.runs):
+        parts.append(f"{len(selected)} selected")
+    yield f"{plan.name} ({plan.file}::{plan.function}): {count}{' (' + ', '.join(parts) + ')' if parts else ''}"
+    if resumption is not None:
+        yield f"resuming {resumption.sweep.path.name}: {resumption.describe(plan)}"
+        seconds = _mean_duration(resumption.sweep)
+        if seconds is not None:
+            yield f"expected time: {format_duration(seconds * len(selected))} in one process"
+    runs = [run for run in plan.runs if run.index in selected]
+    shown = runs if len(runs) <= PREVIEW_ROWS else [*runs[: PREVIEW_ROWS // 2], *runs[-PREVIEW_ROWS // 2 :]]
+    columns = ["run", *plan.swept, *(["replicate"] if plan.replicates > 1 else []), "key"]
+    rows: list[dict[str, Any]] = []
+    for position, run in enumerate(shown):
+        if len(shown) < len(runs) and position == PREVIEW_ROWS // 2:
+            rows.append({"run": f"… {len(runs) - len(shown)} more"})
+        row = {"run": str(run.index), "replicate": run.replicate, "key": run.key[:8], **run.point}
+        rows.append({name: row[name] for name in columns if name in row})
+    if len(runs) > 1 or plan.swept:
+        yield render_table([{n: "" if v is None and n == "" else v for n, v in r.items()} for r in rows], columns)
+    if plan.fixed:
+        yield "constant: " + ", ".join(f"{name}={format_cell(value, 40)}" for name, value in plan.fixed.items())
+    yield ""
+
+
+def summary_lines(path: Path, *, base: Path) -> Iterator[str]:
+    """Yield the final table of the sweep folder `path`, and where it and its trajectory are, relative to `base`."""
+    sweep = SweepFolder.open(path)
+    names = list(sweep.parameters)
+    results: dict[str, None] = {}
+    rows: dict[int, dict[str, object]] = {}
+    counts: dict[str, int] = {}
+    for line in latest_commits(sweep):
+        entry = sweep.entries[line["index"]]
+        counts[line["status"]] = counts.get(line["status"], 0) + 1
+        row: dict[str, object] = {
+            name: decode(value, folder=path / entry.folder) for name, value in sweep.parameters_of(entry).items()
+        }
+        row["status"] = line["status"]
+        for name, tagged in line["data"].items():
+            if is_scalar(tagged):
+                results[name] = None
+                row[name] = decode(tagged)
+        rows[entry.index] = row
+    ordered = [rows[index] for index in sorted(rows)]
+    if ordered:
+        table = sweep_table(
+            ordered, parameters=names, results=list(results), replicates=sweep.manifest["replicates"] > 1
+        )
+        yield table.render(max_width=40)
+    pending = len(sweep.entries) - len(rows)
+    if pending:
+        counts[outcomes.PENDING] = pending
+    if set(counts) != {outcomes.DONE}:
+        shown = ", ".join(f"{counts[s]} {s}" for s in outcomes.STATUSES if s in counts)
+        yield f"runs: {shown}"
+    yield f"sweep: {relative(path, base)}"
+    trajectory = path / layout.TRAJECTORY_FILE
+    if trajectory.exists():
+        yield f"trajectory: {relative(trajectory, base)}"
+
+
+def is_scalar(tagged: Any) -> bool:
+    """Whether tagged JSON is a number, truth value or short text, fit for a cell of a table."""
+    if isinstance(tagged, dict):
+        return tagged.get("$") in ("float", "np", "int", "complex") and len(str(tagged.get("v", ""))) <= 40
+    return tagged is None or isinstance(tagged, bool | int | float) or (isinstance(tagged, str) and len(tagged) <= 60)
+
+
+def relative(path: Path, base: Path) -> str:
+    """`path` as it is shortest from `base`."""
+    try:
+        return str(path.relative_to(base))
+    except ValueError:
+        return str(path)
+
+
+def _mean_duration(sweep: SweepFolder) -> float | None:
+    seconds = [
+        (line["stop"] - line["start"]) / 1e6
+        for line in latest_commits(sweep)
+        if line["status"] == outcomes.DONE and line["stop"]
+    ]
+    return sum(seconds) / len(seconds) if seconds else None

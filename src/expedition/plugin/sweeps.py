@@ -1,0 +1,267 @@
+"""Sweep folders of an invocation: made anew, or found again to be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expedition.archive.commits import latest_commits
+from expedition.archive.sweep import SweepFolder
+from expedition.authoring.identity import folder_name
+from expedition.authoring.plan import PlannedRun, SweepPlan
+from expedition.errors import DamagedError, ExperimentError
+from expedition.plugin.settings import Settings
+from expedition.recording import layout, outcomes
+from expedition.recording.files import replace_file
+from expedition.recording.provenance import collect_provenance, git_diff
+from expedition.recording.snapshot import local_sources, write_snapshot
+from expedition.values import encode
+
+SHARD_ABOVE = 10_000
+"""Sweeps of more runs keep a thousand run folders in each of several parent folders."""
+
+LOW_DISK = 1 << 30
+"""Bytes of free space below which the user is warned at the start."""
+
+
+@dataclass
+class Resumption:
+    """What an earlier invocation left of a sweep: statuses and attempts by run key."""
+
+    sweep: SweepFolder
+    statuses: Mapping[str, str]
+    attempts: Mapping[str, int]
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Keys of the runs that need not run again."""
+        return frozenset(key for key, status in self.statuses.items() if status in outcomes.SETTLED)
+
+    def describe(self, plan: SweepPlan) -> str:
+        """How many runs of `plan` are settled, to be run again, and new."""
+        counts: dict[str, int] = {}
+        for run in plan.runs:
+            status = self.statuses.get(run.key, "new")
+            counts[status] = counts.get(status, 0) + 1
+        order = [s for s in (*outcomes.STATUSES, "new") if s in counts]
+        return ", ".join(f"{counts[status]} {status}" for status in order)
+
+
+@dataclass
+class Invocation:
+    """What all sweeps of one invocation share, found out once."""
+
+    settings: Settings
+    argv: Sequence[str]
+    options: Mapping[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    diff: tuple[bytes, bool] | None = None
+
+    def collect(self) -> None:
+        """Collect the provenance; takes some ten ms, mostly git."""
+        root = self.settings.rootdir
+        self.provenance = collect_provenance(rootdir=root, argv=self.argv, exclude=self.settings.archive)
+        self.diff = git_diff(root, exclude=self.settings.archive)
+
+
+def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
+    """Return the last sweep of the experiment of `plan`, or None when there is none."""
+    folder = archive / plan.namespace
+    if not folder.is_dir():
+        return None
+    for path in sorted((p for p in folder.iterdir() if (p / layout.SWEEP_FILE).is_file()), reverse=True):
+        try:
+            sweep = SweepFolder.open(path)
+        except DamagedError:
+            continue
+        about = sweep.manifest["experiment"]
+        if (about["file"], about["function"]) == (plan.file, plan.function):
+            statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
+            attempts = {}
+            for line in latest_commits(sweep):
+                key = sweep.entries[line["index"]].key
+                statuses[key] = line["status"]
+                attempts[key] = line["attempt"] + 1
+            return Resumption(sweep, statuses, attempts)
+    return None
+
+
+def check_archive(archive: Path) -> str | None:
+    """Raise `ExperimentError` when nothing can be written below `archive`; return a warning for a full disk."""
+    existing = archive
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ExperimentError(f"the archive root {archive} cannot be made: {existing} is no folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ExperimentError(
+            f"the archive root {archive} cannot be written: no permission in {existing}; choose another with "
+            f"--archive DIR"
+        )
+    free = shutil.disk_usage(existing).free
+    return f"only {free / 1e9:.1f} GB are free at {existing}" if free < LOW_DISK else None
+
+
+def create_sweep(plan: SweepPlan, invocation: Invocation, *, conftests: Iterable[Path]) -> SweepFolder:
+    """Make the sweep folder of a plan: manifest, sources, analysis script. Raises `ExperimentError`."""
+    archive = invocation.settings.archive
+    try:
+        make_root(archive)
+        path = _new_folder(archive / plan.namespace)
+        _write_sources(path, plan, invocation, conftests)
+        return SweepFolder.create(path, _manifest(plan, path, invocation))
+    except OSError as error:
+        raise ExperimentError(
+            f"the sweep folder of {plan.name} cannot be made below {archive}: {error}; choose another archive "
+            f"root with --archive DIR"
+        ) from None
+
+
+def make_root(archive: Path) -> None:
+    """Make the archive root with a ``.gitignore``, so that results are not committed by accident."""
+    if archive.is_dir():
+        return
+    archive.mkdir(parents=True, exist_ok=True)
+    replace_file(archive / ".gitignore", b"# Made by Expedition: results do not belong into git.\n*\n")
+
+
+def new_entries(plan: SweepPlan, resumption: Resumption) -> list[dict[str, Any]]:
+    """Manifest rows for the runs of `plan` that the resumed sweep does not know, numbered behind its own."""
+    sweep = resumption.sweep
+    known = sweep.parameters
+    fixed = {name: encode(value, name=name) for name, value in plan.fixed.items()}
+    different = {n: v for n, v in fixed.items() if n not in known or known[n].get("value", ...) != v}
+    rows: list[dict[str, Any]] = []
+    for run in plan.runs:
+        if run.key not in resumption.statuses:
+            index = len(sweep.entries) + len(rows)
+            rows.append(_row(run, index, bool(sweep.manifest.get("sharded")), different))
+    return rows
+
+
+def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, Any]:
+    sharded = len(plan.runs) > SHARD_ABOVE
+    parameters: dict[str, Any] = {}
+    for name, parameter in plan.parameters.items():
+        about: dict[str, Any] = {"type": parameter.type_name, "kind": parameter.kind}
+        if parameter.description:
+            about["description"] = parameter.description
+        about["swept"] = name in plan.swept
+        if name in plan.fixed:
+            about["value"] = encode(plan.fixed[name], name=name)
+        about["origin"] = plan.origins.get(name, "")
+        parameters[name] = about
+    manifest: dict[str, Any] = {
+        "sweep": path.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "experiment": {
+            "name": plan.name,
+            "file": plan.file,
+            "function": plan.function,
+            "namespace": plan.namespace,
+            "description": plan.description,
+            "tags": list(plan.tags),
+        },
+        "parameters": parameters,
+        "swept": list(plan.swept),
+        "replicates": plan.replicates,
+        "paired": plan.paired,
+        "design": plan.design,
+        "options": dict(invocation.options),
+        "sharded": sharded,
+        "digest": plan.digest(),
+        "provenance": invocation.provenance,
+    }
+    if plan.opaque:
+        manifest["opaque_variables"] = dict(plan.opaque)
+    if plan.grid is not None:
+        manifest["grid"] = {"dims": [n for n, _ in plan.grid], "shape": [size for _, size in plan.grid]}
+    single = len(plan.runs) == 1 and not plan.runs[0].id
+    manifest["runs"] = [_row(run, run.index, sharded, {}, single=single) for run in plan.runs]
+    if single:
+        manifest["runs"][0]["id"] = plan.function
+    return manifest
+
+
+def _row(
+    run: PlannedRun, index: int, sharded: bool, different: Mapping[str, Any], *, single: bool = False
+) -> dict[str, Any]:
+    point = {name: encode(value, name=name) for name, value in run.point.items()}
+    return {
+        "index": index,
+        "id": run.id,
+        "key": run.key,
+        "folder": "." if single else folder_name(index, run.id, sharded=sharded),
+        "params": {**different, **point},
+        "replicate": run.replicate,
+    }
+
+
+def _new_folder(namespace: Path) -> Path:
+    namespace.mkdir(parents=True, exist_ok=True)
+    while True:
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+        letters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
+        path = namespace / f"{stamp}-{letters}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+
+
+def _write_sources(
+    path: Path, plan: SweepPlan, invocation: Invocation, conftests: Iterable[Path]
+) -> None:
+    root = invocation.settings.rootdir
+    file = Path(root / plan.file)
+    own = [c for c in conftests if file.is_relative_to(c.parent) and c.is_relative_to(root)]
+    sources = local_sources(file, rootdir=root, extra=own, exclude=[invocation.settings.archive])
+    hashes = write_snapshot(path / layout.SOURCE_FOLDER, sources, experiment_file=file)
+    if invocation.diff is not None:
+        replace_file(path / layout.SOURCE_FOLDER / layout.DIFF_FILE, invocation.diff[0])
+    if len(plan.runs) == 1 and not plan.runs[0].id:
+        replace_file(path / layout.CODE_FILE, file.read_bytes())
+    invocation.provenance["sources"] = hashes
+    replace_file(path / layout.ANALYSIS_FILE, analysis_script(plan).encode())
+
+
+def analysis_script(plan: SweepPlan) -> str:
+    """The text of ``analysis.py``: it reloads the sweep it stands in, wherever that was copied."""
+    title = json.dumps(f"{plan.name}: {plan.description.splitlines()[0] if plan.description else 'analysis'}")
+    return f'''{title}
+# Reload this sweep: python analysis.py            (needs pytest-expedition, and nothing of the experiment)
+
+from pathlib import Path
+
+from expedition import Archive, Trajectory
+
+SWEEP = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    archive = Archive(SWEEP)
+    for record in archive.runs():
+        print(f"{{record.id or record.experiment}}: {{record.status}}")
+        for name, value in record.flat_data.items():
+            shown = repr(value)
+            print(f"    {{name}} = {{shown if len(shown) < 80 else shown[:79] + '…'}}")
+        for name, series in record.series.items():
+            print(f"    {{name}}: series of {{len(series.step)}} values")
+    with Trajectory.open(SWEEP) as trajectory:
+        print(f"{{len(trajectory)}} runs in {{SWEEP / 'trajectory.h5'}}")
+        # trajectory.find("status == 'done'"), trajectory.res.<name>.values, trajectory.to_pandas() …
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+

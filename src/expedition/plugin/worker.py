@@ -1,0 +1,59 @@
+"""The part of a worker process under pytest-xdist: it runs what the controller planned, and checks that it is so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expedition.archive.sweep import SweepFolder
+from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
+from expedition.plugin.execution import RunExecution, SweepBinding
+from expedition.plugin.live import AnnouncingListener
+
+
+class SweepWorker:
+    """Binds the plans of this process to the sweep folders that the controller made.
+
+    `orders` is what the controller sent: by function node id the sweep folder, the attempts and the settled runs.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        collection: ExperimentCollection,
+        execution: RunExecution,
+        orders: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._config = config
+        self._collection = collection
+        self._execution = execution
+        self._orders = orders
+        execution.listener = AnnouncingListener(execution)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Bind every plan, then leave out the runs that are settled."""
+        for node, plan in self._collection.plans.items():
+            order = self._orders.get(node)
+            if order is None:
+                continue
+            binding = SweepBinding(
+                plan,
+                SweepFolder.open(Path(order["folder"])),
+                {int(index): attempt for index, attempt in order["attempts"].items()},
+                frozenset(order["skip"]),
+            )
+            self._execution.bind(binding)
+        items[:] = [item for item in items if not self._settled(item)]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Give back the locks."""
+        self._execution.close()
+
+    def _settled(self, item: pytest.Item) -> bool:
+        binding = self._execution.bindings.get(id(item.stash[PLAN]))
+        return binding is not None and item.stash[PLANNED_RUN].key in binding.skip
