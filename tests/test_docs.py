@@ -1,0 +1,53 @@
+"""Every example of the README and the docs runs as it stands on the page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$\n*(<!--.*?-->)?", re.MULTILINE | re.DOTALL)
+# Blocks that are shown, not run: set-up commands, output, layouts.
+SHOWN = {"", "text", "json", "ini", "sh setup-run", "sh setup-test", "toml", "yaml"}
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_the_page_run(page: Path, tmp_path: Path) -> None:
+    for language, content, comment in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            name = re.match(r"# (\w+\.py)\n", content)
+            file = tmp_path / (name[1] if name else "script.py")
+            file.write_text(content, encoding="utf-8")
+            if name is None:
+                done = run(f"{sys.executable} script.py", tmp_path)
+                assert done.returncode == 0, done.stdout + done.stderr
+                file.unlink()
+        elif language == "console":
+            commands = [line[2:] for line in content.splitlines() if line.startswith("$ ")]
+            assert commands, f"{page.name}: a console block without a command"
+            refused = re.search(r"exit (\d)", comment)
+            for position, command in enumerate(commands, 1):
+                expected = int(refused[1]) if refused and position == len(commands) else 0
+                done = run(command, tmp_path)
+                assert done.returncode == expected, f"$ {command}\n{done.stdout}{done.stderr}"
+        else:
+            assert language in SHOWN, f"{page.name}: nobody runs ```{language}"
