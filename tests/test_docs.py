@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$\n*(<!--.*?-->)?", re.MULTILINE | re.DOTALL)
 # Blocks that are shown, not run: set-up commands, output, layouts.
 SHOWN = {"", "text", "json", "ini", "sh setup-run", "sh setup-test", "toml", "yaml"}
+
+
+SAMPLE = """
+from expedition import experiment
+
+@experiment.parametrize("alpha", [1, 2, 3, 4])
+def exp_sample(e, alpha: int):
+    e["rmse/mean"], e["note"] = 0.5 * alpha, f"run {alpha}"
+    for fold in range(3):
+        e.track("fold/rmse", fold * 0.1)
+"""
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -30,8 +42,19 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def trajectory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trajectory for the pages that read one."""
+    folder = tmp_path_factory.mktemp("sample")
+    (folder / "exp_sample.py").write_text(SAMPLE, encoding="utf-8")
+    done = run("pytest --experiments exp_sample.py", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("results/exp_sample/*/trajectory.h5"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_of_the_page_run(page: Path, tmp_path: Path) -> None:
+def test_examples_of_the_page_run(page: Path, tmp_path: Path, trajectory: Path) -> None:
+    shutil.copy(trajectory, tmp_path)
     for language, content, comment in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             name = re.match(r"# (\w+\.py)\n", content)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from conftest import BuildSweep
+from tests.trajectory.conftest import BuildSweep
 
 from expedition.errors import DamagedError, RecordNotFoundError, TrajectoryFormatError
 from expedition.trajectory import Trajectory, compile_trajectory
@@ -38,35 +36,6 @@ def test_a_truncated_file_names_itself_and_the_remedy(file: Path, keep: float) -
     file.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(TrajectoryFormatError, match=r"trajectory\.h5 .*compile_trajectory"):
         Trajectory.open(file)
-
-
-def test_flipped_bytes_give_an_error_or_an_answer_never_a_crash(file: Path, tmp_path: Path) -> None:
-    code = """
-import sys
-from expedition.errors import ExpeditionError
-from expedition.trajectory import Trajectory
-for path in sys.argv[1:]:
-    try:
-        with Trajectory.open(path) as traj:
-            for run in traj:
-                run.results.to_dict(), run.params.to_dict(), run.series.flat(), run.start, run.key
-            traj.to_pandas()
-    except ExpeditionError:
-        pass
-"""
-    content = bytearray(file.read_bytes())
-    rng = np.random.default_rng(1)
-    paths = []
-    for number in range(12):
-        damaged = bytearray(content)
-        # Behind the root group: what HDF5 itself does with a broken superblock is not ours.
-        for place in rng.integers(2000, len(content), 20):
-            damaged[place] ^= 1 << int(rng.integers(8))
-        path = tmp_path / f"{number}.h5"
-        path.write_bytes(damaged)
-        paths.append(str(path))
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
 
 
 def _set(name: str, value: object) -> Callable[[h5py.File], None]:
@@ -97,7 +66,7 @@ def _virtual(h5: h5py.File) -> None:
 
 def _huge(h5: h5py.File) -> None:
     del h5["results/x"]
-    h5["results"].create_dataset("x", (2**31,), "f8", chunks=(1024,))
+    h5["results"].create_dataset("x", (3, 2**30), "f8", chunks=(1, 1024))
 
 
 def _huge_chunk(h5: h5py.File) -> None:
@@ -117,7 +86,7 @@ def _group(h5: h5py.File) -> None:
         (_soft_link, "leads out of the file"),
         (_external_storage, "data in other files"),
         (_virtual, "data in other files"),
-        (_huge, "claims 17,179,869,184 bytes"),
+        (_huge, "claims 25,769,803,776 bytes"),
         (_huge_chunk, "claims 2,147,483,648 bytes"),
         (_group, "is no dataset"),
         (lambda h5: h5.__delitem__("results/x"), "is not there"),
@@ -141,7 +110,7 @@ def test_columns_that_a_foreign_file_may_not_have(
         (lambda h5: h5.attrs.__delitem__("format_version"), r"format version \(none\)"),
         (lambda h5: h5["_meta/schema"].__setitem__((), "[1]"), "is not its table of columns"),
         (lambda h5: h5["_meta/schema"].__setitem__((), '{"columns":{"x":{"at":1}}}'), "table of columns"),
-        (lambda h5: h5["_meta/schema"].__setitem__((), "{"), "not JSON"),
+        (lambda h5: h5["_meta/schema"].__setitem__((), "{"), "table of columns .not JSON"),
         (lambda h5: h5.__delitem__("_meta"), "_meta/schema is not there"),
         (lambda h5: h5.__delitem__("run"), "/run is not there"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BuildSweep, SweepBuilder
+from tests.trajectory.conftest import BuildSweep, SweepBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +64,7 @@ def check_cells(builder: SweepBuilder, cells: list[Any]) -> None:
                 assert listed[index] is ABSENT
                 assert "x" not in traj[index].results
                 with pytest.raises(NameNotFoundError, match=rf"run {index} .* has no results/x"):
-                    traj[index].results.x
+                    _ = traj[index].results.x
                 continue
             assert same(listed[index], value), (listed[index], value)
             assert same(column[index], value)
@@ -196,7 +196,7 @@ columns = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=columns)
 def test_any_column_keeps_value_and_type(tmp_path: Path, cells: list[Any]) -> None:
     shutil.rmtree(tmp_path / "sweep", ignore_errors=True)
@@ -373,6 +373,6 @@ def test_the_same_folder_gives_the_same_file(build_sweep: BuildSweep) -> None:
     builder = build_sweep([{"i": i} for i in range(3)])
     for index in (2, 0):
         builder.run(index, {"x": 1.0, "t": "a", "V": np.ones(500)}, series={"s": [1, 2]}, worker=f"gw{index}")
-    first = compile_trajectory(builder.path, complete=True).read_bytes()
+    first = compile_trajectory(builder.path).read_bytes()
     with warnings.catch_warnings():
-        assert compile_trajectory(builder.path, complete=True).read_bytes() == first
+        assert compile_trajectory(builder.path).read_bytes() == first

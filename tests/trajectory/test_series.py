@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import START, BuildSweep
+from tests.trajectory.conftest import START, BuildSweep
 
 from expedition.recording.journal import Journal
 from expedition.trajectory import Trajectory, compile_trajectory
@@ -72,7 +72,18 @@ def test_states_tell_ints_and_none_among_floats(build_sweep: BuildSweep) -> None
     builder.run(0, series={"s": [1.0] * 9000 + [1, None]})
     with h5py.File(compile_trajectory(builder.path)) as file:
         assert file["_state/series/s"][-3:].tolist() == [1, 3, 2]
-        assert file["_state/series/s"].attrs["flag_meanings"] == "missing value none int_in_float see_json"
+        assert file["_state/series/s"].attrs["flag_meanings"] == "missing value none int_in_float see_json numpy_scalar"
+
+
+def test_numpy_and_builtin_numbers_share_a_series(build_sweep: BuildSweep) -> None:
+    values = [np.float64(0.5), 0.25, None, np.float64("nan")]
+    builder = build_sweep([{"i": 0}])
+    builder.run(0, series={"s": values})
+    with h5py.File(compile_trajectory(builder.path)) as file:
+        assert file["series/s/value"].dtype == np.float64
+        assert file["_state/series/s"][:].tolist() == [5, 1, 2, 5]
+    with Trajectory.open(builder.path) as trajectory:
+        np.testing.assert_array_equal(trajectory.series["s"][0].value, [0.5, 0.25, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("shape", [(3,), (20, 30)])

@@ -11,13 +11,23 @@ from zoneinfo import ZoneInfo
 import h5py
 import numpy as np
 import pytest
-from equality import exactly_equal
+from tests.values.equality import exactly_equal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_tagged import scalars, values
+from tests.values.test_tagged import scalars, values
 
 from expedition.errors import DamagedError
-from expedition.values import MISSING, ColumnData, FileSink, State, build_column, cell, encode, restore
+from expedition.values import (
+    MISSING,
+    ColumnData,
+    FileSink,
+    MissingType,
+    State,
+    build_column,
+    cell,
+    encode,
+    restore,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,7 +104,12 @@ def test_every_cell_comes_back(items: list[Any]) -> None:
         ([np.float32(0.1)], "float", "f4", {"dtype_orig": "float32"}),
         ([np.float16(0.1)], "float", "f4", {"dtype_orig": "float16"}),
         ([np.float64(0.1)], "float", "f8", {"dtype_orig": "float64"}),
-        ([np.float64(0.1), 0.1], "json", None, {"encoding": "json"}),
+        ([np.float64(0.1), 0.1], "float", "f8", {}),
+        ([np.float64(0.1), 0.1, 3, None, MISSING], "json", None, {"encoding": "json"}),
+        ([np.int64(7), 2], "int", "i8", {}),
+        ([np.bool_(True), False], "bool", "i1", {"dtype": "bool"}),
+        ([np.complex128(1j), 1j], "complex", "c16", {}),
+        ([np.int64(7), 2.5], "json", None, {"encoding": "json"}),
         ([np.float32(0.1), np.float64(1)], "json", None, {"encoding": "json"}),
         ([np.longdouble(1)], "json", None, {"encoding": "json"}),
         ([np.uint8(3)], "int", "u1", {"dtype_orig": "uint8"}),
@@ -111,7 +126,7 @@ def test_every_cell_comes_back(items: list[Any]) -> None:
         ([b"x"], "json", None, {"encoding": "json"}),
         ([], "float", "f8", {}),
     ],
-    ids=range(31),
+    ids=range(36),
 )
 def test_types(items: list[Any], kind: str, dtype: str | None, attrs: dict[str, Any]) -> None:
     column = column_of(items)
@@ -121,8 +136,16 @@ def test_types(items: list[Any], kind: str, dtype: str | None, attrs: dict[str, 
     else:
         assert isinstance(column.values, np.ndarray)
         assert column.values.dtype == dtype
-    mixed = {type(item) for item in items} == {int, float} and kind == "float"
+    kinds = {type(item) for item in items}
+    mixed = len(kinds) > 1 and (kind != "json" or MissingType in kinds)
     assert (column.state is None) is not mixed
+
+
+def test_numpy_scalars_share_a_column_with_the_builtin_numbers() -> None:
+    column = column_of([np.float64("nan"), 0.1, None, MISSING, -0.0, np.float64(2)])
+    assert column.kind == "float"
+    assert column.state is not None
+    assert column.state.tolist() == [State.NUMPY, 1, State.NONE, State.MISSING, 1, State.NUMPY]
 
 
 def test_times_have_units() -> None:

@@ -14,7 +14,9 @@ from expedition.archive.sweep import RunEntry, SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
 from expedition.recording.journal import parse_line
+from expedition.recording.meta import error_line
 
+_COMMIT_MEMBERS = {"index", "attempt", "key", "status", "start", "stop", "worker", "seed", "error", "data"}
 _HEAD = re.compile(rb'\{"index":(\d+),"attempt":(\d+),')
 
 
@@ -46,9 +48,14 @@ def latest_commits(sweep: SweepFolder) -> Iterator[dict[str, Any]]:
                 if parsed is None:
                     continue
                 index = parsed.get("index", -1)
-                if index in given or not 0 <= index < total or parsed.get("attempt") != last.get(index):
+                if type(index) is not int or index in given or not 0 <= index < total or parsed.get("attempt") != last.get(index):
+                    continue
+                if not _COMMIT_MEMBERS <= parsed.keys():
                     continue
                 given.add(index)
+                if parsed.get("status") not in outcomes.SETTLED:
+                    # Only such a run is tried again, and the later attempt may have died without a line.
+                    parsed = _later_attempt(sweep, parsed) or parsed
                 yield parsed
     yield from _recovered(sweep, given, last)
 
@@ -73,30 +80,39 @@ def _recovered(sweep: SweepFolder, given: set[int], last: dict[int, int]) -> Ite
                 yield line
 
 
-def recover(sweep: SweepFolder, entry: RunEntry) -> dict[str, Any] | None:
-    """Return the commit line that a run folder stands for, or None when the run has not begun there."""
-    from expedition.archive.record import load_json
+def _later_attempt(sweep: SweepFolder, line: dict[str, Any]) -> dict[str, Any] | None:
+    return recover(sweep, sweep.entries[line["index"]], above=line["attempt"])
+
+
+def recover(sweep: SweepFolder, entry: RunEntry, *, above: int = -1) -> dict[str, Any] | None:
+    """Return the commit line that a run folder stands for.
+
+    None when the run has not begun there, or no attempt with a number `above` that given.
+    """
+    from expedition.archive.record import load_meta
 
     folder = sweep.path / entry.folder
     try:
-        meta = load_json(folder / layout.META_FILE)
+        meta = load_meta(folder)
     except (DamagedError, FileNotFoundError):
+        return None
+    if meta["attempt"] <= above:
         return None
     status = derive_status(meta, folder, sweep.path)
     found = replay(folder)
-    error = meta.get("outcome", {}).get("error")
-    stop = meta.get("stop")
+    error = meta["outcome"]["error"]
+    stop = meta["stop"]
     line: dict[str, Any] = {
         "index": entry.index,
-        "attempt": meta.get("attempt", 0),
+        "attempt": meta["attempt"],
         "key": entry.key,
         "status": status,
-        "expected_failure": bool(meta.get("outcome", {}).get("expected_failure")),
+        "expected_failure": bool(meta["outcome"].get("expected_failure")),
         "start": microseconds(meta["start"]),
         "stop": microseconds(stop) if stop else None,
-        "worker": meta.get("process", {}).get("worker", ""),
-        "seed": meta.get("seed", 0),
-        "error": f"{error['type']}: {error['message']}" if error else None,
+        "worker": meta["process"].get("worker", ""),
+        "seed": meta["seed"],
+        "error": error_line(error),
         "data": found.data,
         "series": found.series,
         "derived": found.derived,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -52,13 +53,11 @@ class RunRecord:
         """
         self.path = Path(path)
         try:
-            self.meta: dict[str, Any] = load_json(self.path / layout.META_FILE)
+            self.meta: dict[str, Any] = load_meta(self.path)
         except FileNotFoundError:
-            raise RecordNotFoundError(f"{path} is no run folder: it has no {layout.META_FILE}") from None
-        file = self.path / layout.META_FILE
-        if self.meta.get("format") != layout.RUN_FORMAT:
-            raise DamagedError(f"{file} is not the meta file of a run")
-        check_version(str(self.meta.get("format_version", "")), file)
+            raise RecordNotFoundError(
+                f"{path} is no run folder: it has no {layout.META_FILE}; Archive(…).runs() finds those below a folder"
+            ) from None
         self._sweep = sweep
 
     def __repr__(self) -> str:
@@ -226,7 +225,8 @@ class RunRecord:
 
     @property
     def _open_end(self) -> bool:
-        return bool(self.meta["status"] == outcomes.RUNNING)
+        """Whether the journal knows more than the files of the end: there was no end, or no room for them."""
+        return bool(self.meta["status"] == outcomes.RUNNING or self.meta["outcome"].get("problems"))
 
 
 class SeriesReader(Mapping[str, SeriesValues]):
@@ -239,7 +239,7 @@ class SeriesReader(Mapping[str, SeriesValues]):
     def _events(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
         for event in read_journal(self._folder / layout.JOURNAL_FILE):
-            if event.get("e") == "track":
+            if event.get("e") == "track" and event.keys() >= {"n", "s", "t", "v"}:
                 found.setdefault(event["n"], []).append(event)
         return found
 
@@ -258,9 +258,17 @@ class SeriesReader(Mapping[str, SeriesValues]):
             raise NameNotFoundError(
                 f"{self._folder} has no series {name!r}{near_matches(name, self._events)}"
             ) from None
-        step = np.array([event["s"] for event in events], dtype=np.int64)
-        time = np.array([event["t"] for event in events], dtype="datetime64[us]")
-        return SeriesValues(step, time, _stack([self._value(event["v"]) for event in events]))
+        try:
+            step = np.array([event["s"] for event in events], dtype=np.int64)
+            time = np.array([event["t"] for event in events], dtype="datetime64[us]")
+            value = _stack([self._value(event["v"]) for event in events])
+        except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
+            if isinstance(error, DamagedError):
+                raise
+            raise DamagedError(
+                f"{self._folder}: the series {name!r} is damaged: {type(error).__name__}: {error}"
+            ) from error
+        return SeriesValues(step, time, value)
 
     def _value(self, tagged: Any) -> Any:
         import numpy as np
@@ -273,8 +281,9 @@ class SeriesReader(Mapping[str, SeriesValues]):
         dtype, shape = np.dtype(tagged["d"]), tuple(tagged["sh"])
         size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         with open(self._folder / layout.SERIES_FILE, "rb") as stream:
+            there = os.fstat(stream.fileno()).st_size  # no more is asked for, whatever the journal says
             stream.seek(tagged["o"])
-            content = stream.read(size)
+            content = stream.read(size) if size <= there else b""
         import zlib
 
         if len(content) != size or f"{zlib.crc32(content):08x}" != tagged["crc"]:
@@ -288,6 +297,46 @@ def check_series_file(name: str) -> str:
     if parts[:2] != ("data", "series") or ".." in parts:
         raise DamagedError(f"a series refers to the file {name!r}, outside of data/series")
     return name
+
+
+_META_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("id", "key", "status", "sweep", "start"), str),
+    **dict.fromkeys(("index", "replicate", "attempt", "seed"), int),
+    **dict.fromkeys(("experiment", "parameters", "process", "outcome"), dict),
+    **dict.fromkeys(("tags", "notes"), list),
+    "stop": (str, type(None)),
+    "duration": (int, float, type(None)),
+}
+
+
+def load_meta(folder: Path) -> dict[str, Any]:
+    """Read the meta file of the run folder `folder`, with every member that readers rely on.
+
+    Raises `FileNotFoundError`, or `DamagedError` naming the file.
+    """
+    file = folder / layout.META_FILE
+    meta = load_json(file)
+    if meta.get("format") != layout.RUN_FORMAT:
+        raise DamagedError(f"{file} is not the meta file of a run")
+    check_version(str(meta.get("format_version", "")), file)
+    for name, kinds in _META_TYPES.items():
+        if name not in meta or not isinstance(meta[name], kinds):
+            raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
+    experiment, error = meta["experiment"], meta["outcome"].get("error")
+    good = all(isinstance(experiment.get(name), str) for name in ("name", "namespace"))
+    good = good and all(isinstance(about, dict) and "value" in about for about in meta["parameters"].values())
+    if error is not None:
+        good = good and isinstance(error, dict)
+        good = good and all(isinstance(error.get(name), str) for name in ("type", "message", "traceback"))
+    try:
+        for name in ("start", "stop"):
+            datetime.fromisoformat(meta[name] or meta["start"])
+    except ValueError:
+        good = False
+    if not good:
+        raise DamagedError(f"{file} is damaged: its experiment, parameters, error or times are not as they should be")
+    meta["outcome"].setdefault("error", None)
+    return meta
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -307,7 +356,8 @@ def _stack(values: list[Any]) -> np.ndarray[Any, Any]:
     import numpy as np
 
     kinds = {type(value) for value in values}
-    if len(kinds) == 1 and kinds <= {float, bool, complex, str} or all(issubclass(k, np.generic) for k in kinds):
+    (kind,) = kinds if len(kinds) == 1 else (object,)  # of mixed types numpy would make one, and lose digits
+    if kind in (float, bool, complex, str) or issubclass(kind, np.generic):
         return np.array(values)
     if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
         return np.array(values, dtype=np.int64)

@@ -10,6 +10,16 @@ from expedition.recording import layout
 from expedition.recording.journal import read_journal
 
 
+_MEMBERS = {
+    "track": frozenset("nstv"),
+    **dict.fromkeys(("store", "derived", "annotate"), frozenset("kv")),
+    "drop": frozenset("k"),
+    "commit": frozenset({"name", "size", "sha256", "kind"}),
+    "open": frozenset({"name"}),
+    **dict.fromkeys(("tag", "note"), frozenset("v")),
+}
+
+
 @dataclass
 class Recorded:
     """The state that the journal of a run leads to.
@@ -33,6 +43,8 @@ def replay(folder: Path) -> Recorded:
     found = Recorded()
     for event in read_journal(folder / layout.JOURNAL_FILE, damaged=found.damaged):
         kind = event.get("e")
+        if not _MEMBERS.get(str(kind), frozenset()) <= event.keys():
+            continue
         if kind == "track":
             series = found.series.setdefault(event["n"], {"n": 0, "kind": _kind(event["v"])})
             series["n"] += 1
@@ -42,6 +54,8 @@ def replay(folder: Path) -> Recorded:
             found.data.pop(event["k"], None)
         elif kind == "commit":
             found.artifacts[event["name"]] = {k: event[k] for k in ("name", "size", "sha256", "kind")}
+        elif kind == "open":
+            found.artifacts.setdefault(event["name"], {"name": event["name"], "kind": "file"})
         elif kind == "derived":
             found.derived[event["k"]] = event["v"]
         elif kind == "annotate":

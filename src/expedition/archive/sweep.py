@@ -53,11 +53,17 @@ class SweepFolder:
             manifest = json.loads(file.read_bytes())
         except FileNotFoundError:
             raise DamagedError(f"{path} is no sweep folder: it has no {layout.SWEEP_FILE}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"{file} is damaged: {error}") from None
         if not isinstance(manifest, dict) or manifest.get("format") != layout.SWEEP_FORMAT:
             raise DamagedError(f"{file} is not the manifest of a sweep")
         check_version(str(manifest.get("format_version", "")), file)
+        experiment = manifest.get("experiment")
+        if not isinstance(experiment, dict) or not isinstance(experiment.get("name"), str):
+            raise DamagedError(f"{file} is damaged: it names no experiment")
+        for name, kind in (("parameters", dict), ("swept", list), ("runs", list)):
+            if not isinstance(manifest.get(name), kind):
+                raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
         return cls(Path(path), manifest)
 
     @classmethod
@@ -89,9 +95,15 @@ class SweepFolder:
         rows = list(self.manifest["runs"])
         for line in self.invocations():
             rows.extend(line.get("runs", ()))
-        entries = [
-            RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"]) for r in rows
-        ]
+        try:
+            entries = [
+                RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"]) for r in rows
+            ]
+            inside = all(not e.folder.startswith("/") and ".." not in e.folder.split("/") for e in entries)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: a run is incomplete: {error!r}") from None
+        if not inside:
+            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: a run folder lies outside of the sweep folder")
         if [entry.index for entry in entries] != list(range(len(entries))):
             raise DamagedError(f"{self.path / layout.SWEEP_FILE}: run indices are not 0…{len(entries) - 1}")
         return entries

@@ -13,7 +13,8 @@ _LONGEST_ID = 180
 _LONGEST_FOLDER = 100
 _PLAIN_TEXT = re.compile(r"[^\s=\[\]'\"`]([^=\[\]\n\r\t\0]*[^\s=\[\]])?\Z")
 _READS_AS_OTHER = re.compile(
-    r"(null|~|true|false|none|nan|inf|\.nan|[-+]?\.?inf|[-+]?(0[ox])?[0-9a-f_]*\.?[0-9]*(e[-+]?[0-9]+)?)\Z",
+    r"(null|~|true|false|none|nan|\.nan|[-+]?\.?inf"
+    r"|[-+]?(0[ox][0-9a-f_]+|(?=\.?[0-9])[0-9_]*\.?[0-9_]*(e[-+]?[0-9]+)?j?))\Z",
     re.IGNORECASE,
 )
 
@@ -49,7 +50,7 @@ def value_text(value: Any, canonical: str) -> str:
         name = getattr(value, "name", None)
         text = name if isinstance(name, str) and hasattr(type(value), "__members__") else ""
         if not text:
-            plain = re.sub(r"[^\w.,+ -]+", "", repr(value)).strip()
+            plain = re.sub(r"[^\w.,+ /-]+", "", repr(value) if isinstance(value, bytes) else str(value)).strip()
             return shorten(plain, canonical, longest=24)
     return text if len(text) <= _LONGEST_VALUE else shorten(text, canonical, longest=28)
 

@@ -7,6 +7,7 @@ on the function as an `ExperimentSpec`.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -18,6 +19,7 @@ from expedition.errors import ExperimentError
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTRIBUTE = "__expedition__"
+_FOLDER = re.compile(r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]*\Z")
 
 
 @dataclass
@@ -75,11 +77,13 @@ class ExperimentMarker:
         `name` stands in tables instead of the function's name. `namespace` is the folder below the archive
         root, ``/`` making sub-folders. `tags` are recorded with every run.
 
-        Raises `ExperimentError` for a namespace that would leave the archive, or tags that are no texts.
+        Raises `ExperimentError` for a name or tags that are no texts, or a namespace that would leave the archive.
         """
         if function is not None:
             _mark(function)
             return function
+        if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
+            raise ExperimentError(f"the name of an experiment must be a text of one line, but got name={name!r}")
         if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
             raise ExperimentError(f"experiment tags must be a list of texts, but got tags={tags!r}")
         if namespace is not None:
@@ -142,20 +146,18 @@ class ExperimentMarker:
 
 def check_namespace(namespace: str) -> None:
     """Raise `ExperimentError` unless `namespace` is a plain relative path of folders."""
-    parts = namespace.split("/")
-    if not all(part and part not in {".", ".."} and "\\" not in part for part in parts) or ":" in namespace:
+    if not isinstance(namespace, str) or not all(_FOLDER.match(part) for part in namespace.split("/")):
         raise ExperimentError(
-            f"a namespace must be folder names joined by '/', inside the archive, but got {namespace!r}"
+            f"a namespace must be folder names joined by '/', none of them beginning with a dot, but got {namespace!r}"
         )
-    if namespace.startswith("."):
-        raise ExperimentError(f"a namespace must not start with a dot, but got {namespace!r}")
 
 
 def _mark(function: Callable[..., Any]) -> ExperimentSpec:
     if not isinstance(function, FunctionType):
         what = type(function).__name__
         raise ExperimentError(f"@experiment marks plain functions, but got a {what}: {function!r}")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    unlike = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_kind(function) for is_kind in unlike):
         raise ExperimentError(
             f"{function.__name__}: an experiment must be a plain function, not async and without yield"
         )

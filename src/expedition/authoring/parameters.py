@@ -64,12 +64,12 @@ class Parameter:
         Numpy scalars become the builtin of the annotation when that loses nothing. Raises `ExperimentError`
         naming experiment, parameter, value and expected type.
         """
-        if self.annotation is MISSING or self.annotation is Any:
+        if self._untyped:
             return value
         exact = _EXACT.get(self.annotation)
         if exact is not None and type(value) in exact:
             return value
-        if self.annotation is float and type(value) is int and int(float(value)) == value:
+        if self.annotation is float and type(value) is int and _is_exact_float(value):
             return float(value)
         item = _numpy_item(value)
         if item is not None and exact is not None and type(item) in exact:
@@ -99,17 +99,17 @@ class Parameter:
         try:
             parsed = load_yaml(text, source=origin)
         except ExperimentError:
-            if self._accepts_text(text):
-                return text
-            raise
+            if self._untyped or (value := self._validate_text(text)) is MISSING:
+                raise
+            return value
         return self.convert(parsed, text=None if is_quoted(text) else text, origin=origin, experiment=experiment)
 
     def convert(self, parsed: Any, *, text: str | None = None, origin: str, experiment: str) -> Any:
         """Type a value that came from YAML or JSON text; `text` is the unquoted original, if one is known."""
-        if self.annotation is MISSING or self.annotation is Any:
+        if self._untyped:
             return parsed
-        if text is not None and isinstance(parsed, str) and self._accepts_text(text):
-            return self._validate_text(parsed)
+        if text is not None and isinstance(parsed, str) and (value := self._validate_text(text)) is not MISSING:
+            return value
         from pydantic import ValidationError
 
         try:
@@ -119,8 +119,8 @@ class Parameter:
         try:
             return self._adapter.validate_json(document, strict=True)
         except ValidationError as error:
-            if text is not None and self._accepts_text(text):
-                return text
+            if text is not None and (value := self._validate_text(text)) is not MISSING:
+                return value
             raise self._refusal(parsed, origin, experiment, error) from None
 
     @property
@@ -136,10 +136,12 @@ class Parameter:
                 self._adapters[0] = TypeAdapter(self.annotation)
         return self._adapters[0]
 
-    def _accepts_text(self, text: str) -> bool:
-        return self._validate_text(text) is not MISSING
+    @property
+    def _untyped(self) -> bool:
+        return self.annotation is MISSING or self.annotation is Any
 
     def _validate_text(self, text: str) -> Any:
+        """`text` as this type has it, `MISSING` where the type takes no text."""
         from pydantic import ValidationError
 
         try:
@@ -200,12 +202,14 @@ def discover(
                 f"{experiment}: an experiment names its parameters, *{name} cannot be recorded; "
                 f"write them out as arguments with defaults"
             )
+        if argument.kind is argument.POSITIONAL_ONLY:
+            raise ExperimentError(
+                f"{experiment}: {name} must not be positional-only, for arguments are given by name; remove the /"
+            )
         default = MISSING if argument.default is argument.empty else argument.default
         if name in RUN_FIXTURES or (default is MISSING and name not in swept):
             fixtures.append(name)
             continue
-        if argument.kind is argument.POSITIONAL_ONLY:
-            raise ExperimentError(f"{experiment}: parameter {name} must not be positional-only")
         if default is not MISSING and not is_storable(default):
             raise ExperimentError(
                 f"{experiment}: the default of parameter {name} is a {type(default).__name__}, which cannot be "
@@ -223,7 +227,7 @@ def discover(
             )
         value = namespace[name]
         annotation = module_hints.get(name, MISSING)
-        if typing.get_origin(annotation) is typing.Final:
+        if annotation is typing.Final or typing.get_origin(annotation) is typing.Final:
             annotation = (typing.get_args(annotation) or (MISSING,))[0]
         if is_storable(value):
             found[name] = Parameter(name, "variable", annotation, value, variable.description)
@@ -274,6 +278,13 @@ def _hints_of_module(namespace: Mapping[str, Any]) -> dict[str, Any]:
         return typing.get_type_hints(holder, globalns=dict(namespace), include_extras=True)
     except Exception:
         return {n: a for n, a in namespace.get("__annotations__", {}).items() if not isinstance(a, str)}
+
+
+def _is_exact_float(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
 
 
 def _numpy_item(value: Any) -> Any:

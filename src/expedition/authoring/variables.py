@@ -46,12 +46,15 @@ def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, int]]:
         if isinstance(statement, ast.Assign):
             for target in statement.targets:
                 for node in ast.walk(target):
-                    if isinstance(node, ast.Name):
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                         yield node.id, statement.end_lineno or statement.lineno
         elif isinstance(statement, ast.AnnAssign):
             if isinstance(statement.target, ast.Name) and statement.value is not None:
                 yield statement.target.id, statement.end_lineno or statement.lineno
-        elif isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
+        elif isinstance(statement, ast.Match):
+            for case in statement.cases:
+                yield from _assignments(case.body)
+        elif isinstance(statement, ast.If | ast.Try | ast.TryStar | ast.With | ast.For | ast.While):
             for part in ("body", "orelse", "finalbody"):
                 yield from _assignments(getattr(statement, part, []))
             for handler in getattr(statement, "handlers", []):

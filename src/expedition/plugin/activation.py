@@ -32,8 +32,9 @@ def join_paths(early_config: pytest.Config, args: list[str]) -> None:
         namespace.file_or_dir.insert(0, path)
         args.append(path)
     # --lf must not mix the experiments that failed with the tests that did, and dots would break the live line.
-    _override_ini(early_config, "cache_dir", str(Path(str(early_config.getini("cache_dir"))) / "experiments"))
-    if early_config.known_args_namespace.verbose <= 0:
+    if early_config.pluginmanager.has_plugin("cacheprovider"):
+        _override_ini(early_config, "cache_dir", str(Path(str(early_config.getini("cache_dir"))) / "experiments"))
+    if getattr(namespace, "verbose", 0) <= 0:  # without the terminal plugin there is no -v
         _override_ini(early_config, "console_output_style", "classic")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from expedition.authoring.marker import ExperimentSpec, spec_of
-from expedition.authoring.parameters import MISSING
+from expedition.authoring.parameters import MISSING, RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
 from expedition.errors import ExperimentError, near_matches
 from expedition.plugin.settings import Settings
@@ -170,7 +170,7 @@ class ExperimentCollection:
     def _check_arguments(self, path: Path, plan: SweepPlan, item: Any) -> None:
         known = item._fixtureinfo.name2fixturedefs
         for name in plan.fixtures:
-            if name not in known and name != "request":
+            if name not in known and name not in ("request", *RUN_FIXTURES):
                 near = near_matches(name, [*known, *plan.parameters])
                 self._refuse(
                     path,

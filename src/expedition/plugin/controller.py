@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,7 @@ class SweepController:
         self._progress: Progress | None = None
         self._messages: list[str] = []
         self._resumptions: dict[str, Resumption] = {}
+        self._collected = False
         self.sweeps: dict[str, ActiveSweep] = {}
 
     # -- start ---------------------------------------------------------------------------------------------
@@ -102,6 +104,8 @@ class SweepController:
         session.perform_collect()
         if session.testsfailed and not self._config.option.continue_on_collection_errors:
             word = "error" if session.testsfailed == 1 else "errors"
+            if self._reporter is not None:  # pytest shows no summary of a session that never started
+                self._reporter.summary_errors()
             raise session.Interrupted(f"{session.testsfailed} {word} during collection")
         # The workers collect for themselves; a hundred thousand items need not wait here.
         session.items = []
@@ -111,15 +115,23 @@ class SweepController:
     def _distributed(self) -> bool:
         return self._config.pluginmanager.has_plugin("dsession")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """With ``--resume`` leave out the runs that are settled."""
-        if not self._settings.resume:
-            return
+        result = yield
+        if self._settings.resume:
+            self._leave_out_settled(items)
+        self._collected = True
+        return result
+
+    def _leave_out_settled(self, items: list[pytest.Item]) -> None:
         kept: list[pytest.Item] = []
         settled: list[pytest.Item] = []
         for node, plan in self._collection.plans.items():
-            found = find_last(plan, self._settings.archive)
+            try:
+                found = find_last(plan, self._settings.archive)
+            except ExperimentError as error:
+                raise pytest.UsageError(str(error)) from None
             if found is not None:
                 self._resumptions[node] = found
         for item in items:
@@ -133,6 +145,8 @@ class SweepController:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
         """Refuse what is wrong, then make the sweep folders; with ``--collect-only`` show the sweeps instead."""
+        if not self._collected:  # pytest calls this hook also when an error ends the collection early
+            return (yield)
         self._check()
         self._note_selected(session.items)
         if self._config.option.collectonly:
@@ -257,6 +271,10 @@ class SweepController:
                 "attempts": {str(index): attempt for index, attempt in binding.attempts.items()},
                 "skip": sorted(binding.skip),
             }
+        for name, resumption in self._resumptions.items():
+            if name not in self.sweeps:  # nothing of it is left to run, and the worker has to know
+                path = str(resumption.sweep.path)
+                orders[name] = {"folder": path, "attempts": {}, "skip": sorted(resumption.settled)}
         node.workerinput["expedition"] = orders
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -351,7 +369,11 @@ class SweepController:
         try:
             from expedition.trajectory import compile_trajectory
 
-            compile_trajectory(sweep.path)
+            # A project that makes errors of warnings must not lose its trajectory to one.
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                compile_trajectory(sweep.path)
+            self._messages.extend(str(w.message) for w in caught if str(w.message) not in self._messages)
         except Exception as error:
             self._messages.append(
                 f"the trajectory of {sweep.path} could not be written ({type(error).__name__}: {error}); "

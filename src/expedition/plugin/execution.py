@@ -21,13 +21,17 @@ from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
 from expedition.recording import Run, layout, outcomes
 from expedition.recording.attempts import set_aside
+from expedition.recording.figures import OpenFigures
 from expedition.recording.meta import RunIdentity
-from expedition.recording.output import Output, read_head
+from expedition.recording.output import REPORT_LIMIT, Output, read_head
 from expedition.recording.run import RunListener
 from expedition.recording.seeds import GlobalRandomState, derive_seed
 from expedition.recording.variables import HeldVariables
 from expedition.recording.writer import SweepWriter
 from expedition.values import encode
+
+_NOT_RUN = "[NOTRUN] "
+"""What pytest puts before the reason of ``xfail(run=False)``."""
 
 _IMMUTABLE = (str, int, float, bool, bytes, complex, type(None))
 
@@ -98,6 +102,8 @@ class RunExecution:
         self._capture = str(config.getoption("capture"))
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
         self._random = GlobalRandomState()
+        self._figures = OpenFigures()
+        self._current: LiveRun | None = None
         self._writers: dict[Path, SweepWriter] = {}
         self.bindings: dict[int, SweepBinding] = {}
         self.listener: RunListener | None = None
@@ -113,7 +119,10 @@ class RunExecution:
         return self._writers[sweep]
 
     def close(self) -> None:
-        """Give back the locks of this process."""
+        """End a run that a signal caught between two phases, and give back the locks of this process."""
+        if self._current is not None:
+            self._current.status = outcomes.INTERRUPTED
+            self._end(self._current)
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
@@ -122,7 +131,9 @@ class RunExecution:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Begin the run, then let pytest set up its fixtures."""
         with self._signals:
-            live = item.stash[LIVE] = self._start(item)
+            live = item.stash[LIVE] = self._current = self._start(item)
+            # The values are known: a fixture for each of them would cost more than the rest of the set-up.
+            item.funcargs.update(item.callspec.params)  # type: ignore[attr-defined]
         return (yield from self._phase(live))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -140,11 +151,10 @@ class RunExecution:
             result = yield from self._phase(live)
         except BaseException as error:
             live.status, live.error = outcomes.FAILED, live.error or error
+            live.expected_failure = False
             raise
         finally:
-            live.held.restore()
-            self._random.restore()
-            self._finish(live)
+            self._end(live)
         if live.run.status == outcomes.FAILED and live.status == outcomes.DONE:
             problems = "\n".join(live.run.problems)
             pytest.fail(f"the record of the run could not be completed:\n{problems}", pytrace=False)
@@ -154,23 +164,16 @@ class RunExecution:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
         """Call the experiment with its fixtures and its parameters."""
         live = pyfuncitem.stash[LIVE]
-        arguments = {name: pyfuncitem.funcargs[name] for name in live.binding.plan.fixtures}
+        # pytest gives nothing to an argument with a default, as in ``def exp_a(e=None)``.
+        arguments = {name: pyfuncitem.funcargs.get(name, live.run) for name in live.binding.plan.fixtures}
         for name, parameter in live.binding.plan.parameters.items():
             if parameter.kind == "argument":
                 arguments[name] = live.run.params[name]
-        result, ended = None, None
         try:
             result = pyfuncitem.obj(**arguments)
-        except outcomes.RunOutcome as outcome:
-            ended = outcome
         except ExpeditionError as error:
             _end_in_user_code(error)
             raise
-        if ended is not None:
-            live.reason, live.pruned = ended.reason, isinstance(ended, outcomes.PruneRun)
-            if isinstance(ended, outcomes.FailRun):
-                pytest.fail(ended.reason, pytrace=False)
-            pytest.skip(ended.reason)
         if result is not None:
             pytest.fail(
                 f"{pyfuncitem.originalname} returned a {type(result).__name__}, which nothing records; "
@@ -200,6 +203,11 @@ class RunExecution:
             del item.stash[LIVE]
         return report
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, Any, Any]:
+        """Make a worker's report one that can be sent: one odd text would end the whole session."""
+        return sendable((yield))
+
     def _judge(self, live: LiveRun, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         error = call.excinfo.value if call.excinfo is not None else None
         if report.failed:
@@ -209,6 +217,8 @@ class RunExecution:
             head = read_head(live.output.path)
             if head:
                 report.sections.append((f"Output of the run ({live.output.path})", head))
+        elif report.skipped and str(getattr(report, "wasxfail", "")).startswith(_NOT_RUN):
+            live.status, live.reason = outcomes.SKIPPED, report.wasxfail.removeprefix(_NOT_RUN)  # type: ignore[attr-defined]
         elif report.skipped and hasattr(report, "wasxfail"):
             live.expected_failure, live.error = True, error
             live.reason = report.wasxfail
@@ -217,9 +227,13 @@ class RunExecution:
             live.reason = live.reason or str(getattr(error, "msg", error))
 
     def _phase(self, live: LiveRun) -> Generator[None, object, object]:
-        live.output.redirect()
+        ended: outcomes.RunOutcome | None = None
         try:
-            return (yield)
+            with self._signals:
+                live.output.redirect()
+            result = yield
+        except outcomes.RunOutcome as outcome:  # of the function, or of a fixture
+            ended, result = outcome, None
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             # pytest ends the session before it tears this run down: its record has to be complete by then.
             live.status, live.error = outcomes.INTERRUPTED, error
@@ -227,7 +241,14 @@ class RunExecution:
                 live.run.finish(outcomes.INTERRUPTED, error=error, entry=live.entry)
             raise
         finally:
-            live.output.release()
+            with self._signals:
+                live.output.release()
+        if ended is not None:
+            live.reason, live.pruned = ended.reason, isinstance(ended, outcomes.PruneRun)
+            if isinstance(ended, outcomes.FailRun):
+                pytest.fail(ended.reason, pytrace=False)
+            pytest.skip(ended.reason)
+        return result
 
     def _start(self, item: pytest.Item) -> LiveRun:
         plan, planned = item.stash[PLAN], item.stash[PLANNED_RUN]
@@ -251,8 +272,14 @@ class RunExecution:
             name: run.params[name] for name, p in plan.parameters.items() if p.kind == "variable"
         }
         self._random.seed(run.seed)
+        self._figures.remember()
         held.hold(variables)
-        run.start()
+        try:
+            run.start()
+        except BaseException as error:
+            live.status, live.error = outcomes.FAILED, error
+            self._end(live)
+            raise
         return live
 
     def _make_run(
@@ -284,12 +311,19 @@ class RunExecution:
             sweep=binding.sweep.path,
         )
         output = Output(
-            str(folder / layout.LOG_FILE), descriptors=self._capture == "fd", echo=self._capture == "no"
+            str(folder / layout.LOG_FILE),
+            descriptors=self._capture == "fd",
+            echo=self._capture in ("no", "tee-sys"),
         )
         return Run(identity, self.writer_of(binding.sweep.path), self.listener, output), output
 
-    def _finish(self, live: LiveRun) -> None:
+    def _end(self, live: LiveRun) -> None:
+        """Put back what the run held, and end its record."""
         with self._signals:
+            self._current = None
+            live.held.restore()
+            self._random.restore()
+            self._figures.close_new()
             live.run.finish(
                 live.status,
                 error=live.error,
@@ -297,6 +331,19 @@ class RunExecution:
                 reason=live.reason,
                 expected_failure=live.expected_failure,
             )
+
+
+def sendable(content: Any, longest: int = REPORT_LIMIT) -> Any:
+    """Return JSON-like content with texts that UTF-8 can hold, none of them longer than `longest`."""
+    if isinstance(content, str):
+        if len(content) > longest:
+            content = f"{content[:longest]}… ({len(content) - longest} characters more in the record of the run)"
+        return content if content.isascii() else content.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(content, dict):
+        return {sendable(key): sendable(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [sendable(item) for item in content]
+    return content
 
 
 def _end_in_user_code(error: ExpeditionError) -> None:

@@ -49,6 +49,7 @@ class Progress:
         self._verbose = verbose
         self._workers = max(1, workers)
         self._lock = threading.RLock()
+        self._final = not verbose and reporter is not None and reporter.verbosity >= 0
         self._tty = reporter is not None and reporter.isatty and not verbose
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -144,17 +145,21 @@ class Progress:
             self._shown = text
 
     def end(self) -> None:
-        """Stop drawing and leave the cursor at the start of a line."""
+        """Stop drawing; the last state stays as a line of its own."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=2)
             self._thread = None
         with self._lock:
             self._clear()
+            if self._reporter is not None and self._final and self.total:
+                self._reporter.ensure_newline()
+                self._reporter.write_line(self.line())
 
     def _clear(self) -> None:
         if self._shown and self._reporter is not None:
             self._reporter.rewrite("", erase=True)
+            self._reporter.rewrite("")  # erasing leaves the cursor at the end of the line
             self._shown = ""
 
     def _refresh(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from expedition.archive.commits import latest_commits
+from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.identity import folder_name
 from expedition.authoring.plan import PlannedRun, SweepPlan
@@ -72,17 +73,22 @@ class Invocation:
 
 
 def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
-    """Return the last sweep of the experiment of `plan`, or None when there is none."""
+    """Return the last sweep of the experiment of `plan`, or None when there is none.
+
+    Raises `ExperimentError` when another process is still at it.
+    """
     folder = archive / plan.namespace
     if not folder.is_dir():
         return None
-    for path in sorted((p for p in folder.iterdir() if (p / layout.SWEEP_FILE).is_file()), reverse=True):
+    sweeps = [path for path in folder.iterdir() if (path / layout.SWEEP_FILE).is_file()]
+    for path in sorted(sweeps, key=_age, reverse=True):
         try:
             sweep = SweepFolder.open(path)
         except DamagedError:
             continue
         about = sweep.manifest["experiment"]
         if (about["file"], about["function"]) == (plan.file, plan.function):
+            _refuse_busy(sweep)
             statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
             attempts = {}
             for line in latest_commits(sweep):
@@ -91,6 +97,20 @@ def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
                 attempts[key] = line["attempt"] + 1
             return Resumption(sweep, statuses, attempts)
     return None
+
+
+def _refuse_busy(sweep: SweepFolder) -> None:
+    for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
+        if is_held(lock):
+            raise ExperimentError(
+                f"{sweep.path} cannot be resumed: the process {lock.stem} is still running it; wait for its end, "
+                f"or end it with SIGTERM"
+            )
+
+
+def _age(sweep: Path) -> tuple[str, int]:
+    """When a sweep began: the second in its name, and within that when its manifest was written."""
+    return sweep.name.rpartition("-")[0], (sweep / layout.SWEEP_FILE).stat().st_mtime_ns
 
 
 def check_archive(archive: Path) -> str | None:

@@ -40,6 +40,8 @@ class Artifacts:
         path = self.folder / relative
         if not path.parent.resolve().is_relative_to(self.folder.resolve()) or path.is_symlink():
             raise ArtifactError(f"artifact {name!r} would leave the run folder {self.folder}")
+        if path.is_dir() or any(parent.is_file() for parent in path.parents[: len(Path(relative).parts)]):
+            raise ArtifactError(f"artifact {name!r}: a part of that name is a file, or all of it a folder")
         taken = relative in self._committed or relative in self._opened or path.exists()
         if taken and not overwrite:
             raise ArtifactError(
@@ -85,18 +87,25 @@ class Artifacts:
         if "b" not in mode:
             options.setdefault("encoding", "utf-8")
         stream = open(path, mode, **options)  # noqa: SIM115 - it is the caller's
+        self._write(json.dumps({"e": "open", "name": relative}))
         self._opened[relative] = stream
         return stream
 
     def settle(self) -> None:
         """Note down the files that were opened to write."""
+        errors = []
         for relative, stream in self._opened.items():
-            if not stream.closed:
-                stream.flush()
-            path = self.folder / relative
-            if path.is_file():
-                self._note(relative, *_measure(path), "file")
+            try:
+                if not stream.closed:
+                    stream.flush()
+                path = self.folder / relative
+                if path.is_file():
+                    self._note(relative, *_measure(path), "file")
+            except OSError as error:
+                errors.append(error)
         self._opened.clear()
+        if errors:
+            raise errors[0]
 
     def listing(self) -> list[dict[str, Any]]:
         """Name, size in bytes, SHA-256 and kind of every artifact, in order of commitment."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
+
+_encode = json.JSONEncoder(allow_nan=False).encode  # json.dumps with options makes an encoder for every call
 
 
 def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> None:
@@ -32,6 +34,27 @@ def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> 
         raise
 
 
+def overwrite_file(path: Path | str, content: bytes) -> None:
+    """Write `content` over an existing file, within the space that it has: the way that a full disk leaves.
+
+    Raises `OSError`, with nothing changed, when the file has less space.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if len(content) > room_of(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+
+
+def room_of(path: Path | str) -> int:
+    """Bytes that a file may have without taking another block of the disk."""
+    status = os.stat(path)
+    return max(status.st_size, getattr(status, "st_blocks", 0) * 512)
+
+
 def write_all(descriptor: int, content: bytes) -> None:
     """Write every byte of `content` to `descriptor`, however many calls the system needs."""
     written = os.write(descriptor, content)
@@ -42,20 +65,16 @@ def write_all(descriptor: int, content: bytes) -> None:
 def dump_pretty(content: object) -> bytes:
     """Strict JSON for people: one member a line at the top, rows of lists compact."""
     if not isinstance(content, dict):
-        return json.dumps(content, allow_nan=False).encode()
-    parts = []
-    for key, value in content.items():
-        parts.append(f" {json.dumps(key)}: {_member(value)}")
-    return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+        return _encode(content).encode()
+    members = [f" {_encode(key)}: {_member(value)}" for key, value in content.items()]
+    return ("{\n" + ",\n".join(members) + "\n}\n").encode()
 
 
 def _member(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str) and value and isinstance(value[0], dict):
-        rows = ",\n  ".join(json.dumps(row, allow_nan=False) for row in value)
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        rows = ",\n  ".join(map(_encode, value))
         return f"[\n  {rows}\n ]"
     if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
-        rows = ",\n  ".join(
-            f"{json.dumps(key)}: {json.dumps(row, allow_nan=False)}" for key, row in value.items()
-        )
+        rows = ",\n  ".join(f"{_encode(key)}: {_encode(row)}" for key, row in value.items())
         return f"{{\n  {rows}\n }}"
-    return json.dumps(value, allow_nan=False)
+    return _encode(value)

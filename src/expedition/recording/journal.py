@@ -22,7 +22,8 @@ _CRC_MARK = b',"crc":"'
 
 def seal(text: str) -> bytes:
     """Return the journal line for the JSON object `text`: with its ``crc`` member and a line feed."""
-    body = text[:-1].encode()
+    # Lone surrogates become \udXXX, which JSON reads back as what they were.
+    body = text[:-1].encode("utf-8", "backslashreplace")
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
@@ -47,15 +48,15 @@ class Journal:
     def write(self, text: str) -> None:
         """Append the JSON object `text` as one sealed line. Raises `OSError` when the disk refuses it."""
         if self._descriptor < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags | (os.O_EXCL if self.exclusive else 0), 0o666)
             self._synced = time.monotonic()
+            self._torn = self._ends_torn()
         line = seal(text)
-        if self._torn:
+        if self._torn:  # what is left of a torn line must not swallow this one
             line = b"\n" + line
         written = os.write(self._descriptor, line)
         if written != len(line):
-            # The rest of a torn line must not swallow the next one.
             self._torn = True
             raise OSError(28, "No space left on device (a journal line was written in part)", self.path)
         self._torn = False
@@ -63,6 +64,11 @@ class Journal:
         if now - self._synced > SYNC_INTERVAL:
             os.fdatasync(self._descriptor) if hasattr(os, "fdatasync") else os.fsync(self._descriptor)
             self._synced = now
+
+    def _ends_torn(self) -> bool:
+        """Whether an earlier process left the file without a line feed at its end."""
+        size = os.fstat(self._descriptor).st_size
+        return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def close(self) -> None:
         """Close the file; a later line opens it again."""
@@ -78,7 +84,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expedition.recording import layout
-from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.files import dump_pretty, overwrite_file, replace_file, room_of
 from expedition.version import __version__
 
 
@@ -45,7 +45,10 @@ class RunIdentity:
 
 @dataclass
 class RunEnd:
-    """How a run ended: status, times in µs since the epoch, and the error with its traceback."""
+    """How a run ended: status, times in µs since the epoch, and the error with its traceback.
+
+    `criterion` is the acceptance criterion (the ``assert``) that did not hold, if it was one.
+    """
 
     status: str
     start: int
@@ -53,7 +56,16 @@ class RunEnd:
     error: dict[str, str] | None = None
     expected_failure: bool = False
     reason: str = ""
+    criterion: str = ""
     problems: list[str] = field(default_factory=list)
+
+
+def error_line(error: Mapping[str, str] | None, longest: int = 1000) -> str | None:
+    """Type and message of an error, cut to what a table or a log takes; None without an error."""
+    if error is None:
+        return None
+    text = f"{error['type']}: {error['message']}"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def isoformat(microseconds: int) -> str:
@@ -69,12 +81,19 @@ def write_meta(
     process: Mapping[str, Any],
     rng: Mapping[str, Any],
     extras: Mapping[str, Any],
+    in_place: bool = False,
 ) -> None:
-    """Write the meta file of a run whole; `extras` are artifacts, series, tags, notes, annotations."""
+    """Write the meta file of a run whole; `extras` are artifacts, series, tags, notes, annotations.
+
+    With `in_place` it is written over the one that is there, which a full disk still allows; of the traceback
+    then only the end is kept that finds room.
+    """
     parameters = {
         name: {"value": value, **identity.about.get(name, {})} for name, value in identity.tagged.items()
     }
     outcome: dict[str, Any] = {"error": end.error, "expected_failure": end.expected_failure}
+    if end.criterion:
+        outcome["criterion"] = end.criterion
     if end.reason:
         outcome["reason"] = end.reason
     if end.problems:
@@ -101,7 +120,15 @@ def write_meta(
         "outcome": outcome,
         **extras,
     }
-    replace_file(identity.folder / layout.META_FILE, dump_pretty(content))
+    file = identity.folder / layout.META_FILE
+    if not in_place:
+        replace_file(file, dump_pretty(content))
+        return
+    excess = len(dump_pretty(content)) - room_of(file)
+    if end.error is not None and excess > 0:
+        trace = end.error["traceback"]
+        outcome["error"] = {**end.error, "traceback": "…" + trace[len(trace) and excess + 32 :]}
+    overwrite_file(file, dump_pretty(content))
 
 
 def versions() -> dict[str, str]:

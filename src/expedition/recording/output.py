@@ -9,18 +9,29 @@ import os
 import sys
 import time
 import warnings
+from functools import cache
 from typing import Any, TextIO
 
 REPORT_LIMIT = 64 * 1024
 """Bytes of a run's output that a report carries at most."""
 
+_LOG_FORMAT = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+
 
 class _Stream(io.TextIOWrapper):
-    """Text written straight to the log, and to `echo` where the terminal is not captured."""
+    """Text written straight to the log, and to `echo` where the terminal is not captured.
+
+    Code may keep it beyond its run (a `logging.StreamHandler` does): once `name_now` is set, what is written
+    goes to the stream that has that name in `sys` at the time.
+    """
 
     echo: TextIO | None = None
+    name_now = ""
 
     def write(self, text: str, /) -> int:
+        if self.name_now:
+            stream = getattr(sys, self.name_now)
+            return len(text) if stream is None or stream is self else int(stream.write(text))
         if self.echo is not None:
             self.echo.write(text)
         return super().write(text)
@@ -34,7 +45,7 @@ class _LogHandler(logging.Handler):
     def __init__(self, output: Output) -> None:
         super().__init__(logging.NOTSET)
         self._output = output
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(_LOG_FORMAT)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -57,8 +68,9 @@ class Output:
         self._level = level
         self._file = -1
         self._streams: tuple[TextIO, TextIO] | None = None
+        self._made: dict[str, _Stream] = {}
         self._saved: tuple[int, int] | None = None
-        self._root_level = logging.NOTSET
+        self._levels = (logging.NOTSET, logging.NOTSET)
         self._showwarning: Any = warnings.showwarning
 
     def start(self) -> None:
@@ -72,20 +84,24 @@ class Output:
         """Send what is printed, warned and logged from now on to the log."""
         self._streams = (sys.stdout, sys.stderr)
         self._showwarning = warnings.showwarning
-        sys.stdout, sys.stderr = (self._stream(stream) for stream in self._streams)
+        sys.stdout, sys.stderr = self._stream(sys.stdout, "stdout"), self._stream(sys.stderr, "stderr")
         warnings.showwarning = self._show_warning
         root = logging.getLogger()
-        self._root_level = root.level
+        before = root.level
         if root.level > self._level or root.level == logging.NOTSET:
             root.setLevel(self._level)
+        self._levels = (before, root.level)
         root.addHandler(self._handler)
         if self._descriptors:
             self._saved = (os.dup(1), os.dup(2))
             os.dup2(self._file, 1)
             os.dup2(self._file, 2)
 
-    def _stream(self, original: TextIO) -> TextIO:
-        stream = _Stream(self._raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+    def _stream(self, original: TextIO, name: str) -> TextIO:
+        stream = self._made.get(name)
+        if stream is None:
+            stream = _Stream(self._raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+            self._made[name] = stream
         stream.echo = original if self._echo else None
         return stream
 
@@ -100,7 +116,9 @@ class Output:
                 os.close(saved)
         root = logging.getLogger()
         root.removeHandler(self._handler)
-        root.setLevel(self._root_level)
+        before, ours = self._levels
+        if root.level == ours:  # a level that the run's own code has set is none of ours
+            root.setLevel(before)
         warnings.showwarning = self._showwarning
         sys.stdout, sys.stderr = self._streams
         self._streams = self._saved = None
@@ -110,6 +128,9 @@ class Output:
         if self._file < 0:
             return
         self.release()
+        for name, stream in self._made.items():
+            stream.name_now = name
+        self._made.clear()
         size = os.fstat(self._file).st_size
         os.close(self._file)
         self._file = -1
@@ -153,6 +174,11 @@ def read_head(path: str, limit: int = REPORT_LIMIT) -> str:
 def _flush_c_streams() -> None:
     """Text that C code printed may still stand in its buffer; it must reach the log before the next run."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
+        _c_library().fflush(None)
 
-        ctypes.CDLL(None).fflush(None)
+
+@cache
+def _c_library() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None)

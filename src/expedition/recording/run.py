@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -16,7 +16,7 @@ from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import Journal
-from expedition.recording.meta import RunEnd, RunIdentity, write_meta
+from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
 from expedition.recording.store import Store, nest
@@ -403,24 +403,27 @@ class Run:
         end = RunEnd(status, self._end.start, reason=reason, expected_failure=expected_failure)
         if error is not None:
             end.error = describe_error(error, entry)
+            if isinstance(error, AssertionError):
+                end.criterion = (end.error["message"].splitlines() or [""])[0]
         self._attempt(end, self._artifacts.settle)
         self._attempt(end, lambda: end.problems.extend(self._store.settle()))
         self._attempt(end, self._series.close)
         if self._store.tagged:
             data = nest(self._store.tagged)
             self._attempt(end, lambda: replace_file(self.path / layout.DATA_FILE, dump_pretty(data)))
-        if end.problems and status == outcomes.DONE:
-            end.status = outcomes.FAILED
-        if end.problems and end.error is None:
-            end.error = {"type": "UnstorableError", "message": end.problems[0], "traceback": ""}
         if self._output is not None:
             self._attempt(end, self._output.stop)
         self._attempt(end, self._journal.close)
         end.stop = max(time.time_ns() // 1000, end.start)
         self._end = end
-        self._write_meta()
+        if not self._attempt(end, self._write_meta):
+            # What there is no room for is in the journal still.
+            self._attempt(end, lambda: self._write_meta(in_place=True))
         if self._writer is not None:
-            self._writer.commit(self._commit_line())
+            try:
+                self._writer.commit(self._commit_line())
+            except Exception as problem:  # the line can be made again from the folder, which is complete
+                end.problems.append(f"{type(problem).__name__}: {problem}")
         return end
 
     @property
@@ -430,12 +433,11 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Status, seconds and error of the run in a few plain values, small enough for every report."""
-        end, error = self._end, self._end.error
-        message = f"{error['type']}: {error['message']}" if error else ""
+        end = self._end
         return {
             "status": end.status,
             "duration": (end.stop - end.start) / 1e6 if end.stop is not None else 0.0,
-            "error": message if len(message) <= 200 else message[:199] + "…",
+            "error": error_line(end.error, 200) or "",
         }
 
     def close(self) -> None:
@@ -448,13 +450,23 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.finish(outcomes.DONE if error is None else outcomes.FAILED, error=error)
 
-    def _attempt(self, end: RunEnd, action: Any) -> None:
+    def _attempt(self, end: RunEnd, action: Callable[[], object]) -> bool:
+        """Do a part of the end; when it fails the run has failed, and the other parts still get their turn."""
+        before = len(end.problems)
         try:
             action()
         except Exception as problem:
             end.problems.append(f"{type(problem).__name__}: {problem}")
+        if len(end.problems) == before:
+            return True
+        if end.status == outcomes.DONE:
+            end.status = outcomes.FAILED
+        if end.error is None:
+            kind, _, message = end.problems[0].partition(": ")
+            end.error = {"type": kind, "message": message, "traceback": ""}
+        return False
 
-    def _write_meta(self) -> None:
+    def _write_meta(self, *, in_place: bool = False) -> None:
         host, boot = host_identity()
         process: dict[str, Any] = {"host": host, "boot_id": boot, "pid": os.getpid(), "worker": "", "writer": ""}
         if self._writer is not None:
@@ -469,9 +481,9 @@ class Run:
             ("derived", self._derived),
             ("annotations", self._annotations),
         ):
-            if content:
+            if content and not in_place:
                 extras[name] = content
-        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras)
+        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error
@@ -485,7 +497,7 @@ class Run:
             "stop": end.stop,
             "worker": self._writer.worker if self._writer is not None else "",
             "seed": self.seed,
-            "error": f"{error['type']}: {error['message']}" if error else None,
+            "error": error_line(error),
             "data": self._store.tagged,
         }
         for name, content in (
@@ -503,9 +515,17 @@ def describe_error(error: BaseException, entry: CodeType | None = None) -> dict[
     begin = error.__traceback__
     while begin is not None and begin.tb_frame.f_code is not entry:
         begin = begin.tb_next
-    trace = "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
+    try:
+        trace = "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
+    except Exception as second:
+        trace = f"(its traceback cannot be shown: {type(second).__name__})"
     try:
         message = str(error)
     except Exception as second:
         message = f"(its message cannot be shown: {type(second).__name__})"
-    return {"type": type(error).__name__, "message": message, "traceback": trace}
+    return {"type": type(error).__name__, "message": _sendable(message), "traceback": _sendable(trace)}
+
+
+def _sendable(text: str) -> str:
+    """Text that UTF-8 can hold, so that a report with it can be sent: lone surrogates become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -32,6 +32,14 @@ class _Series:
         self.shape: tuple[int, ...] = ()
         self.dtype = ""
 
+    def take(self, name: str, form: str, value: object) -> None:
+        """Raise `UnstorableError` when a value of the kind `form` does not fit the values before it."""
+        if self.kind and self.kind != form:
+            raise UnstorableError(
+                f"series {name} holds values of kind {self.kind}, so it cannot take a "
+                f"{type(value).__name__} ({form}); track it under another name"
+            )
+
 
 class SeriesRecorder:
     """Appends to the series of one run; `folder` is the run folder, `write` takes the JSON text of an event."""
@@ -48,27 +56,21 @@ class SeriesRecorder:
         series = self._series.get(name)
         if series is None:
             series = self._new(name)
+        number = series.next_step if step is None else _step(name, step)
         kind = type(value)
         if kind is float and value - value == 0.0:
-            text = repr(value)
-            form = "scalar"
+            form, text = "scalar", repr(value)
+            if series.kind != form:
+                series.take(name, form, value)
         elif kind is bool or kind is int or kind is float or kind is complex:
-            text = dumps(encode(value, name=name))
-            form = "scalar"
+            form, text = "scalar", dumps(encode(value, name=name))
+            series.take(name, form, value)
         else:
             form, text = self._other(series, name, value)
-        if series.kind != form:
-            if series.kind:
-                raise UnstorableError(
-                    f"series {name} holds values of kind {series.kind}, so it cannot take a "
-                    f"{type(value).__name__} ({form}); track it under another name"
-                )
-            series.kind = form
-        if step is None:
-            number = series.next_step
-        else:
-            number = _step(name, step)
         self._write(f'{series.prefix}{number},"t":{time.time_ns() // 1000},"v":{text}}}')
+        if not series.count:  # a series is known from its first value on: a refused one leaves no trace
+            series.kind = form
+            self._series[name] = series
         series.next_step = number + 1
         series.count += 1
 
@@ -98,8 +100,7 @@ class SeriesRecorder:
                 raise UnstorableError(
                     f"series {name}: {other} is a series already, and one name cannot be a group and a series"
                 )
-        series = self._series[name] = _Series(name)
-        return series
+        return _Series(name)
 
     def _other(self, series: _Series, name: str, value: Any) -> tuple[str, str]:
         """Kind and JSON text of a value that is no builtin number."""
@@ -107,14 +108,17 @@ class SeriesRecorder:
         if numpy is not None and isinstance(value, numpy.generic):
             if value.dtype.kind not in "biufc":
                 raise _refusal(name, value)
+            series.take(name, "scalar", value)
             return "scalar", dumps(encode(value, name=name))
         if numpy is not None and isinstance(value, numpy.ndarray):
             return self._array(series, name, value, numpy)
         pyplot_figure = sys.modules.get("matplotlib.figure")
         if pyplot_figure is not None and isinstance(value, pyplot_figure.Figure):
+            series.take(name, "picture", value)
             return "picture", self._picture(series, name, lambda path: value.savefig(path, format="png"))
         image = sys.modules.get("PIL.Image")
         if image is not None and isinstance(value, image.Image):
+            series.take(name, "picture", value)
             return "picture", self._picture(series, name, lambda path: value.save(path, format="PNG"))
         raise _refusal(name, value)
 
@@ -123,6 +127,7 @@ class SeriesRecorder:
             raise _refusal(name, value)
         if value.ndim == 0:
             return self._other(series, name, value[()])
+        series.take(name, "array", value)
         if series.kind == "array" and (value.shape != series.shape or value.dtype.str != series.dtype):
             raise UnstorableError(
                 f"series {name} holds arrays of shape {series.shape} and dtype {series.dtype}, but got "
@@ -138,8 +143,10 @@ class SeriesRecorder:
             self._binary = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._offset = os.fstat(self._binary).st_size
         offset = self._offset
-        write_all(self._binary, content)
-        self._offset += len(content)
+        try:
+            write_all(self._binary, content)
+        finally:  # what a full disk took of it counts too
+            self._offset = os.fstat(self._binary).st_size
         shape = json.dumps(list(value.shape))
         return "array", (
             f'{{"$":"bin","o":{offset},"d":{json.dumps(value.dtype.str)},"sh":{shape},'
@@ -165,7 +172,7 @@ def _step(name: str, step: object) -> int:
         raise ExperimentError(
             f"series {name}: a step must be a whole number, but got {step!r} ({type(step).__name__})"
         ) from None
-    if not -(2**63) <= number < 2**63:
+    if not -(2**63) <= number < 2**63 - 1:  # one less, since the next step has to fit too
         raise ExperimentError(f"series {name}: a step must fit 64 bits, but got {number}")
     return number
 

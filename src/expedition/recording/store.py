@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from expedition.errors import ExperimentError, UnstorableError
+from expedition.errors import ExpeditionError, ExperimentError, UnstorableError
 from expedition.values import dumps, encode
 from expedition.values.files import FileSink
 
@@ -27,6 +27,7 @@ class Store:
         self._live: dict[str, Any] = {}
         self._tagged: dict[str, Any] = {}
         self._scratch: dict[str, Any] = {}
+        self._groups: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     @property
     def tagged(self) -> dict[str, Any]:
@@ -55,8 +56,14 @@ class Store:
                 )
         group = f"{key}/"
         members = [name for name in self._live if name.startswith(group)]
-        if type(value) is dict and value and _is_group(value):
-            leaves = dict(_leaves(value, key))
+        if type(value) in _GROUPS and value and _is_group(value):
+            try:
+                leaves = dict(_leaves(value, key))
+            except RecursionError:
+                raise UnstorableError(
+                    f"{key}: a value of type dict cannot be stored exactly; it contains itself or is nested too "
+                    f"deeply: flatten it"
+                ) from None
             for name, leaf in leaves.items():  # refuse before anything is changed
                 if type(leaf) not in _IMMUTABLE:
                     encode(leaf, name=name)
@@ -65,6 +72,8 @@ class Store:
                     self._drop(name)
             for name, leaf in leaves.items():
                 self._put(name, leaf)
+            self._forget(key)
+            self._groups[key] = value, leaves
             return
         if members:
             raise UnstorableError(
@@ -86,7 +95,7 @@ class Store:
             from expedition.errors import near_matches
 
             raise KeyError(f"nothing is stored under {key!r}{near_matches(key, self._live)}")
-        return nest(found)
+        return nest(found, Group)
 
     def delete(self, key: str) -> None:
         """Remove a leaf or a whole group. Raises `KeyError`."""
@@ -99,6 +108,7 @@ class Store:
             raise KeyError(f"nothing is stored under {key!r}")
         for name in names:
             self._drop(name)
+        self._forget(key)
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
@@ -107,25 +117,56 @@ class Store:
 
     def nested(self) -> dict[str, Any]:
         """All values as a nested dict, scratch left out."""
-        return nest(self._live)
+        return nest(self._live, Group)
 
     def settle(self) -> list[str]:
         """Encode again what can be changed in place, so that the record shows the values as they are now.
 
-        Returns messages for values that have become unstorable; these keep the form they had when stored.
+        Returns messages, each with the type of an exception before it, for values that have become unstorable;
+        these keep the form they had when stored.
         """
         problems = []
+        for key, (source, leaves) in list(self._groups.items()):
+            problems += self._follow(key, source, leaves)
         for key, value in list(self._live.items()):
             if type(value) in _IMMUTABLE or _same_array(value, self._tagged[key]):
                 continue
             try:
                 tagged = self._encode(key, value)
             except (UnstorableError, OSError) as error:
-                problems.append(f"{error} (it was storable when it was stored)")
+                problems.append(f"{type(error).__name__}: {error} (it was storable when it was stored)")
                 continue
             if tagged != self._tagged[key]:
                 self._journal(key, tagged)
         return problems
+
+    def _follow(self, key: str, source: dict[str, Any], leaves: dict[str, Any]) -> list[str]:
+        """Do to the group `key` what was done to the dict that it came from since it was stored.
+
+        What the run itself stored there since then stays.
+        """
+        problems = []
+        if not _is_group(source):
+            return [f"UnstorableError: {key}: the dict stored here got keys that are no names of the store"]
+        now = dict(_leaves(source, key))
+        for name in leaves:
+            if name not in now and name in self._live and self._live[name] is leaves[name]:
+                self._drop(name)
+        for name, value in now.items():
+            if name in leaves and leaves[name] is value:
+                continue
+            if name in self._live and not (name in leaves and self._live[name] is leaves[name]):
+                continue
+            try:
+                self.set(name, value)
+            except (ExpeditionError, OSError) as error:
+                kind = type(error).__name__
+                problems.append(f"{kind}: {error} (it was put into the dict {key} after that was stored)")
+        return problems
+
+    def _forget(self, key: str) -> None:
+        for group in [group for group in self._groups if group == key or group.startswith(f"{key}/")]:
+            del self._groups[group]
 
     def _put(self, key: str, value: Any) -> None:
         self._journal(key, self._encode(key, value))
@@ -147,15 +188,36 @@ class Store:
         del self._live[key], self._tagged[key]
 
 
-def nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """Turn a mapping of slash paths into nested dicts."""
-    root: dict[str, Any] = {}
+class Group(dict[str, Any]):
+    """A group of the store as it was when asked for; a change of it would be lost, and so it is refused."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "a group read from the store is a copy, and a change of it would not be recorded; "
+            "write experiment['group/name'] = … or take dict(…) of it"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+_GROUPS = (dict, Group)
+
+
+def nest(flat: dict[str, Any], kind: type[dict[str, Any]] = dict) -> dict[str, Any]:
+    """Turn a mapping of slash paths into nested dicts, of the class `kind`."""
+    root = kind()
     for path, value in flat.items():
         *groups, leaf = path.split("/")
         node = root
         for group in groups:
-            node = node.setdefault(group, {})
-        node[leaf] = value
+            if group not in node:
+                dict.__setitem__(node, group, kind())
+            node = node[group]
+        dict.__setitem__(node, leaf, value)
     return root
 
 
@@ -199,7 +261,7 @@ def _is_group(value: dict[Any, Any]) -> bool:
 def _leaves(value: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
     for name, member in value.items():
         path = f"{key}/{name}"
-        if type(member) is dict and member and _is_group(member):
+        if type(member) in _GROUPS and member and _is_group(member):
             yield from _leaves(member, path)
         else:
             yield path, member

@@ -106,7 +106,6 @@ class RaggedColumn(ArrayColumn):
         return out
 
     def _exact(self, row: int) -> Any:
-        import numpy as np
 
         state = self._state(row)
         if state != State.VALUE:

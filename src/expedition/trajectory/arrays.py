@@ -109,7 +109,7 @@ def write_stacked(
     dataset = writer.empty(path, (writer.n_runs, *shape), dtype, chunks, **options)
     for name, value in attrs.items():
         dataset.attrs[name] = value
-    if holes:
+    if holes and dtype.kind != "c":  # netCDF has no complex numbers
         dataset.attrs["_FillValue"] = fill
     writer.attach(dataset, 0, writer.run)
     for axis, size in enumerate(shape, 1):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from expedition.archive.commits import latest_commits
 from expedition.archive.sweep import SweepFolder
-from expedition.recording import layout
+from expedition.recording import layout, outcomes
 from expedition.trajectory import format as fmt
 from expedition.trajectory.arrays import ArraySource
 from expedition.trajectory.gather import Cells, Gathered, RunFolders, compact, gather
@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     import h5py
 
 
-def compile_trajectory(folder: Path | str | SweepFolder, *, complete: bool = False) -> Path:
+_OPEN = frozenset({outcomes.PENDING, outcomes.RUNNING, outcomes.UNKNOWN})
+
+
+def compile_trajectory(folder: Path | str | SweepFolder) -> Path:
     """Write ``trajectory.h5`` of a sweep folder anew from its commit logs and run folders; return its path.
 
     The same folder gives the same file. The file that is there is replaced in one step, when the new one is
     whole and on the disk, so a reader never sees a part and a kill leaves the last one. Memory grows with the
     number of scalars, not with arrays and series.
 
-    Parameters
-    ----------
-    complete : whether the sweep has ended (attribute ``complete`` of the file).
+    The attribute ``complete`` is 1 when every run of the design has ended.
 
     Raises `DamagedError` when `folder` is no sweep folder and `OSError` when the file cannot be written.
     Warns of arrays that cannot be read; their cells stay empty.
@@ -48,7 +49,7 @@ def compile_trajectory(folder: Path | str | SweepFolder, *, complete: bool = Fal
     table = gather(sweep, latest_commits(sweep))
     try:
         with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-            _write(file, sweep, table, complete)
+            _write(file, sweep, table)
         _publish(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -90,7 +91,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write(file: h5py.File, sweep: SweepFolder, table: Gathered, complete: bool) -> None:
+def _write(file: h5py.File, sweep: SweepFolder, table: Gathered) -> None:
     folders = RunFolders(sweep)
     writer = FileWriter(file, table.n_runs)
     leaves = LeafWriter(writer, table.spill, ArraySource(table.spill, folders))
@@ -107,7 +108,7 @@ def _write(file: h5py.File, sweep: SweepFolder, table: Gathered, complete: bool)
         leaves.failed.extend(failed)
     _write_runs(writer, sweep, table)
     _annotate(writer, leaves.schema, table)
-    _finish(writer, leaves.schema, sweep, table, complete)
+    _finish(writer, leaves.schema, sweep, table)
     _warn(sweep, leaves.failed)
 
 
@@ -242,7 +243,7 @@ def _flat_names(schema: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, s
 
 
 def _finish(
-    writer: FileWriter, schema: dict[str, dict[str, Any]], sweep: SweepFolder, table: Gathered, complete: bool
+    writer: FileWriter, schema: dict[str, dict[str, Any]], sweep: SweepFolder, table: Gathered
 ) -> None:
     import h5py
     import numpy as np
@@ -270,13 +271,13 @@ def _finish(
         "format": fmt.FORMAT,
         "format_version": fmt.FORMAT_VERSION,
         "n_runs": np.int64(table.n_runs),
-        "complete": np.int8(complete),
+        "complete": np.int8(_OPEN.isdisjoint(table.status)),
         "created": manifest["created"],
         "modified": modified,
         "generator": f"pytest-expedition {__version__}",
         "title": about.get("description") or about["name"],
         "experiment": about["name"],
-        "sweep_id": str(manifest.get("id", "")),
+        "sweep_id": str(manifest.get("sweep", "")),
         "coordinates": " ".join(coordinates),
     }
     for name, value in attrs.items():

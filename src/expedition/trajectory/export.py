@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expedition.trajectory import format as fmt
-from expedition.values.columns import State
+from expedition.values.columns import NUMBER_STATES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def series(column: Column) -> Any:
         if kind == "datetime" and column._attrs.get("timezone") == "UTC":
             return pd.DatetimeIndex(values).tz_localize("UTC")
         return values
-    holes = ~np.isin(column.states, (State.VALUE, State.INT))
+    holes = ~np.isin(column.states, NUMBER_STATES)
     if not holes.any():
         return values
     if kind == "text":

@@ -36,9 +36,9 @@ CHARS_LIMIT = 512
 INLINE_LIMIT = 1 << 20
 """Bytes of one array above which it stays in the run folder, unless all runs have the same shape."""
 
-MISSING, VALUE, NONE, INT_IN_FLOAT, SEE_JSON = range(5)
+MISSING, VALUE, NONE, INT_IN_FLOAT, SEE_JSON, NUMPY = range(6)
 """What a cell of ``_state`` says."""
-STATE_MEANINGS = "missing value none int_in_float see_json"
+STATE_MEANINGS = "missing value none int_in_float see_json numpy_scalar"
 
 TIME_UNITS = "microseconds since 1970-01-01"
 CALENDAR = "proleptic_gregorian"

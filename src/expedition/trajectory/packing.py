@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from expedition.trajectory import format as fmt
 from expedition.trajectory.arrays import storage
 from expedition.trajectory.gather import is_numeric
+from expedition.values import decode
 
 if TYPE_CHECKING:
     import numpy as np
 
 _NONE, _BOOL, _INT, _FLOAT, _NUMPY = range(5)
 """Codes of the type of a value; from `_NUMPY` on they count the numpy dtypes of the series."""
+_NATURAL = {"<f8": _FLOAT, "<i8": _INT, "|b1": _BOOL}
+"""numpy's own form of the builtin numbers, which may share a column with them."""
 _MOST_DTYPES = 200
 _EXACT_INT = 2**53
 
@@ -56,7 +59,7 @@ class Packer:
         if kind is not dict:
             return None
         if cell.get("$") == "float":
-            return _FLOAT, float(cell["v"])
+            return _FLOAT, decode(cell)
         if cell.get("$") != "np" or not is_numeric(cell["dtype"]) or "b64" in cell:
             return None
         return self._numpy(cell["dtype"], cell["v"])
@@ -79,6 +82,8 @@ class Packer:
         import numpy as np
 
         kinds = self.codes - {_NONE}
+        if self._mixes_numpy():
+            kinds = {kind for kind in kinds if kind < _NUMPY}
         if kinds <= {_INT, _FLOAT} and kinds:
             whole = kinds == {_INT}
             return ("int", np.dtype("<i8"), {}) if whole else ("float", np.dtype("<f8"), {})
@@ -89,6 +94,13 @@ class Packer:
             dtype = self._dtypes[kinds.pop() - _NUMPY]
             return {"b": "bool", "f": "float"}.get(dtype[1], "int"), *_kept(dtype, _NONE in self.codes)
         return None
+
+    def _mixes_numpy(self) -> bool:
+        """Tell whether builtin numbers of one type stand together with numpy's form of it."""
+        kinds = self.codes - {_NONE}
+        builtin = {kind for kind in kinds if kind < _NUMPY}
+        others = {_NATURAL.get(self._dtypes[kind - _NUMPY]) for kind in kinds - builtin}
+        return len(builtin) == 1 and others == builtin
 
     def fits(self, kinds: np.ndarray[Any, Any], bits: np.ndarray[Any, Any]) -> bool:
         """Tell whether every int of a series with floats is exact as a float."""
@@ -112,6 +124,8 @@ class Packer:
         states = np.full(len(kinds), fmt.VALUE, np.uint8)
         if dtype.kind == "f":
             states[kinds == _INT] = fmt.INT_IN_FLOAT
+        if self._mixes_numpy():
+            states[kinds >= _NUMPY] = fmt.NUMPY
         none = kinds == _NONE
         if none.any():
             states[none] = fmt.NONE

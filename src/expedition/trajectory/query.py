@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from expedition.authoring.expressions import check_names, compile_expression
 from expedition.errors import ExperimentError, NameNotFoundError
-from expedition.values.columns import MISSING
+from expedition.values.columns import MISSING, NUMBER_STATES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ def find_equal(resolve: Resolver, wanted: Mapping[str, Any]) -> np.ndarray[Any, 
     for name, value in wanted.items():
         column = resolve(name)
         if column.kind in ("int", "float", "bool") and type(value) in (int, float, bool):
-            found = (column.values == value) & (column.states % 2 == 1)  # a value, or an int among floats
+            found = (column.values == value) & np.isin(column.states, NUMBER_STATES)
         else:
             found = np.fromiter((_same(each, value) for each in column.tolist(MISSING)), bool, len(column))
         mask = found if mask is None else mask & found

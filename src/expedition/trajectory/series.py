@@ -197,7 +197,7 @@ def _write_packed(
         part, state = series.packer.unpack(codes, bits, dtype)
         values[position : position + len(part)] = part
         if states is None and (state != fmt.VALUE).any():
-            flags = {"flag_values": np.arange(5, dtype=np.uint8), "flag_meanings": fmt.STATE_MEANINGS}
+            flags = {"flag_values": np.arange(6, dtype=np.uint8), "flag_meanings": fmt.STATE_MEANINGS}
             states = writer.observations(f"{fmt.STATE}/{path}", series.total, np.uint8, flags)
             for start in range(0, position, _BATCH):
                 stop = min(start + _BATCH, position)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from expedition.errors import RecordNotFoundError, TrajectoryFormatError
+from expedition.errors import DamagedError, RecordNotFoundError, TrajectoryFormatError
 from expedition.recording import layout
 from expedition.trajectory import format as fmt
 from expedition.values import loads
@@ -61,6 +61,7 @@ class Store:
         if not self.path.is_file():
             hint = "" if not self.root.is_dir() else f": {REMEDY}"
             raise RecordNotFoundError(f"there is no trajectory {self.path}{hint}")
+        stamp = self._now()  # before opening: a file that comes between is then seen as a new one
         try:
             file = h5py.File(self.path, "r", locking="best-effort")
         except OSError as error:
@@ -69,7 +70,7 @@ class Store:
             ) from error
         self.close()
         self._file = file
-        self._stamp = self._now()
+        self._stamp = stamp
         try:
             self._check()
         except BaseException:
@@ -119,17 +120,16 @@ class Store:
             raise self.damaged("/run is not one number for each run")
         self.n_runs = len(run)
         self.check_size("run", run.size * 8)
-        raw = self.read(fmt.SCHEMA, ())
-        document = loads(raw)
-        columns = document.get("columns") if isinstance(document, dict) else None
-        if not isinstance(columns, dict) or not all(
-            isinstance(entry, dict)
-            and isinstance(entry.get("at"), str)
-            and isinstance(entry.get("kind"), str)
-            for entry in columns.values()
-        ):
-            raise self.damaged(f"/{fmt.SCHEMA} is not its table of columns")
-        self.schema = dict(sorted(columns.items(), key=lambda item: item[1].get("order", 0)))
+        try:
+            columns = loads(self.read(fmt.SCHEMA, ()))["columns"]
+            if not all(isinstance(entry[name], str) for entry in columns.values() for name in ("at", "kind")):
+                raise TypeError("an entry says no place or kind")
+            # HDF5 lists names by the alphabet; the schema has the order in which the runs made them.
+            self.schema = dict(sorted(columns.items(), key=lambda item: int(item[1]["order"])))
+        except TrajectoryFormatError:
+            raise
+        except (DamagedError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self.damaged(f"/{fmt.SCHEMA} is not its table of columns", error) from error
 
     @property
     def file(self) -> h5py.File:
@@ -149,7 +149,7 @@ class Store:
         """Tell whether there is a node at an HDF5 path."""
         try:
             return path in self.file
-        except _HDF5_ERRORS as error:
+        except (KeyError, *_HDF5_ERRORS) as error:
             if self._file is None:
                 raise
             raise self.damaged(f"/{path} cannot be looked for", error) from error
@@ -217,8 +217,8 @@ class Store:
             self.check_size(path, dataset.size * dataset.dtype.itemsize)
         try:
             return dataset[selection]
-        except _HDF5_ERRORS as error:
-            if isinstance(selection, tuple) and isinstance(error, ValueError | TypeError):
+        except (IndexError, *_HDF5_ERRORS) as error:
+            if isinstance(selection, tuple) and isinstance(error, IndexError | ValueError | TypeError):
                 raise  # a selection of the caller's that does not fit the array
             raise self.damaged(f"/{path} cannot be read", error) from error
 

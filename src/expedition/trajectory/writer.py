@@ -171,7 +171,7 @@ class FileWriter:
 
         if (states == fmt.VALUE).all():
             return
-        attrs = {"flag_values": np.arange(5, dtype=np.uint8), "flag_meanings": fmt.STATE_MEANINGS}
+        attrs = {"flag_values": np.arange(6, dtype=np.uint8), "flag_meanings": fmt.STATE_MEANINGS}
         self.column(f"{fmt.STATE}/{path}", states.astype(np.uint8, copy=False), attrs)
 
     def link_flat(self, flat: Iterable[tuple[str, str, str]]) -> dict[str, str]:

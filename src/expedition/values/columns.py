@@ -2,7 +2,8 @@
 
 A column is made of the cells of N runs, each `MISSING` or the JSON tree that `encode` made. One rule decides
 over the whole column, and `restore` gives back every cell with its value and type. What is no plain value is
-told by the state of its cell: missing, None, an int in a column of floats, or JSON.
+told by the state of its cell: missing, None, an int in a column of floats, JSON, or a numpy scalar among
+builtin numbers of the same kind.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class State(enum.IntEnum):
     NONE = 2
     INT = 3
     JSON = 4
+    NUMPY = 5
+
+
+NUMBER_STATES = (State.VALUE, State.INT, State.NUMPY)
+"""States of cells whose raw value is the value, or equal to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,7 @@ _UNITS = {
     "ns": "nanoseconds",
 }
 _EPOCH = " since 1970-01-01"
+_NATURAL = {"np <f8": "float", "np <i8": "int", "np |b1": "bool", "np <c16": "complex"}
 _PLAIN = {bool: "bool", int: "int", float: "float", str: "text"}
 
 
@@ -130,7 +137,7 @@ def _typed(cells: Sequence[Any], kinds: set[type], state: np.ndarray[Any, Any] |
     if not signatures:
         return _number(cells, "float", np.dtype("f8"), holes, state, "NoneType")
     if len(signatures) > 1:
-        raise _UnfitError
+        signatures, state = _folded(cells, signatures, state)
     signature = signatures.pop()
     if signature in ("bool", "int", "float", "complex"):
         dtype = np.dtype({"bool": "i1", "int": "i8", "float": "f8", "complex": "c16"}[signature])
@@ -144,6 +151,26 @@ def _typed(cells: Sequence[Any], kinds: set[type], state: np.ndarray[Any, Any] |
     if signature in ("naive", "UTC"):
         return _datetime(cells, signature, holes, state)
     raise _UnfitError
+
+
+def _folded(
+    cells: Sequence[Any], signatures: set[str], state: np.ndarray[Any, Any] | None
+) -> tuple[set[str], np.ndarray[Any, Any]]:
+    """Let numpy's own form of a builtin number share its column; the state of such a cell says which it is.
+
+    A mean is a numpy scalar in one run and a plain 0.0 in the next: no reason to lose the column of numbers.
+    """
+    import numpy as np
+
+    builtin = signatures - _NATURAL.keys()
+    natural = signatures & _NATURAL.keys()
+    if len(builtin) != 1 or {_NATURAL[name] for name in natural} != builtin:
+        raise _UnfitError
+    states = np.full(len(cells), State.VALUE, np.uint8) if state is None else state.copy()
+    for position, cell in enumerate(cells):
+        if type(cell) is dict and cell["$"] == "np":
+            states[position] = State.NUMPY
+    return builtin, states
 
 
 def _signature(cell: dict[str, Any]) -> str:
@@ -364,7 +391,15 @@ _CELLS: dict[int, Callable[[Any, Any], Any]] = {
     State.NONE: lambda _, item: None,
     State.INT: lambda raw, _: int(raw),
     State.JSON: lambda raw, _: decode(loads(_text_of(raw))),
+    State.NUMPY: lambda _, item: _as_numpy(item),
 }
+
+
+def _as_numpy(item: Any) -> Any:
+    import numpy as np
+
+    scalars: dict[type, Any] = {float: np.float64, int: np.int64, bool: np.bool_, complex: np.complex128}
+    return scalars[type(item)](item)
 
 
 def cell(kind: str, attrs: Mapping[str, Any], raw: Any, state: int = 1, *, folder: Path | None = None) -> Any:

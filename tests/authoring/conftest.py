@@ -1,0 +1,48 @@
+"""`plan`: the plan of an experiment written in a line or a page."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+
+from expedition.authoring.marker import spec_of
+from expedition.authoring.plan import Override, SweepPlan, plan_sweep
+
+Plan = Callable[..., SweepPlan]
+_MODULE = "exp_of_a_test"
+
+
+@pytest.fixture
+def plan() -> Iterator[Plan]:
+    """Plan the last marked function of `text` with the texts of ``-P`` or with `Override` objects."""
+
+    def make(text: str, *overrides: str | Override, file: str = "exps/exp_a.py") -> SweepPlan:
+        text = textwrap.dedent(text)
+        future, found, rest = text.partition("from __future__ import annotations\n")
+        text = f"{future}{found}from expedition import experiment\n{rest}" if found else f"{_IMPORT}{text}"
+        module = ModuleType(_MODULE)
+        sys.modules[_MODULE] = module  # dataclasses and pickles look their module up
+        exec(compile(text, "exp_a.py", "exec", dont_inherit=True), module.__dict__)
+        function = [value for value in vars(module).values() if spec_of(value) is not None][-1]
+        spec = spec_of(function)
+        assert spec is not None
+        given = [o if isinstance(o, Override) else Override.from_option(o) for o in overrides]
+        return plan_sweep(
+            function,
+            spec,
+            module=vars(module),
+            source=text,
+            file=file,
+            namespace="exp_a",
+            overrides=given,
+        )
+
+    yield make
+    sys.modules.pop(_MODULE, None)
+
+
+_IMPORT = "from expedition import experiment\n"

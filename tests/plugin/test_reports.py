@@ -1,0 +1,101 @@
+"""``--archive-list`` and ``--archive-show``: answered at once, whatever the experiment files are like."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+SWEEP = """
+import numpy as np
+
+@experiment.parametrize("a", [1, 2])
+def exp_a(e, a: int, b: str = "ü"):
+    \"\"\"About it.\"\"\"
+    e["score/mean"] = 1.5 * a
+    e["nan"] = float("nan")
+    e["array"] = np.zeros(3)
+    e["odd"] = (1, b"x")
+    e.track("loss", 0.25)
+    e.commit_raw("notes.txt", "text")
+    e.annotate("score/mean", "the mean", unit="mm")
+    e.note("a note")
+    print("last words")
+    if a == 2:
+        raise ValueError("bad a")
+"""
+
+
+def test_missing_and_empty_archives(lab):
+    lab.pytest("--archive-list").exits(0).says("no archive at")
+    assert json.loads(lab.pytest("--archive-list", "--archive-format", "json").exits(0).out) == []
+    lab.pytest("--archive-show", "x").exits(4).says("no archive at")
+    (lab.path / "results").mkdir()
+    lab.pytest("--archive-list").exits(0).says("no runs")
+    assert json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out) == []
+    lab.pytest("--archive-list", "--archive-format=xml").exits(4)
+
+
+def test_a_populated_archive(lab):
+    lab.experiment(SWEEP)
+    lab.run("--tag", "paper").exits(1)
+    lab.experiment("raise RuntimeError('broken file')", "exp_a.py")
+    lab.file("test_broken.py", "raise RuntimeError('broken test')")
+    before = lab.files()
+    shown = lab.pytest("--archive-list").exits(0).omits("broken", "test session starts")
+    shown.says("exp_a", "a=1", "a=2", "done", "failed", "2 runs in", "1 done, 1 failed")
+    first, second = json.loads(lab.pytest("--archive-list", "--archive-format", "json").exits(0).out)
+    records = lab.records()
+    for row, record in zip((first, second), records, strict=True):
+        assert row["experiment"] == "exp_a"
+        assert (row["id"], row["key"], row["status"]) == (record.id, record.key, record.status)
+        assert (lab.path / "results" / row["path"]).resolve() == record.path.resolve()
+        assert row["started"] == record.started.isoformat()
+        assert row["duration"] == record.duration
+
+    # One run, by everything that names it.
+    names = [second["key"], second["key"][:8], "exp_a[a=2]", "a=2", str(records[1].path), second["path"]]
+    texts = [lab.pytest("--archive-show", name).exits(0).out for name in names]
+    assert len(set(texts)) == 1
+    for part in (
+        "exp_a[a=2]",
+        "failed",
+        second["key"],
+        "score/mean = 3 mm",
+        "loss: 1 values",
+        "notes.txt",
+        "ValueError: bad a",
+        "last words",
+        "a note",
+        "paper",
+        "sweep",
+        "default",
+    ):
+        assert part in texts[0], part
+    document = json.loads(lab.pytest("--archive-show", "a=2", "--archive-format=json").exits(0).out)
+    assert document["parameters"] == {"a": 2, "b": "ü"}
+    assert document["data"]["score/mean"] == 3.0
+    assert document["series"] == {"loss": 1}
+    assert document["error"]["type"] == "ValueError"
+    assert document["seed"] == records[1].seed
+    assert document["tags"] == ["paper"]
+    lab.pytest("--archive-show", "a=3").exits(4).says("a=3")
+    lab.pytest("--archive-show", "").exits(4)
+    assert lab.files() == before
+
+
+def test_archives_elsewhere_and_moved(lab):
+    lab.experiment(SWEEP)
+    lab.run("--archive", "first").exits(1)
+    shutil.move(lab.path / "first", lab.path / "second")
+    lab.pytest("--archive-list", "--archive", "second").exits(0).says("2 runs in")
+    lab.pytest("--archive-show", "a=1", "--archive", "second").exits(0).says("second")
+    lab.file("pytest.ini", "[pytest]\nexperiment_archive = second\n")
+    lab.pytest("--archive-list").exits(0).says("2 runs in")
+
+
+def test_damaged_runs_are_reported_and_block_nothing(lab):
+    lab.experiment(SWEEP)
+    lab.run().exits(1)
+    (lab.records()[0].path / "experiment_meta.json").write_text("{broken")
+    lab.pytest("--archive-list").exits(0).says("1 run in", "unreadable", "0000-a=1")
+    assert len(json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out)) == 1
