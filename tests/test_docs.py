@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$\n*(<!--.*?-->)?", re.MULTILINE | re.DOTALL)
+SWEEP = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-\w{4}")
 # Blocks that are shown, not run: set-up commands, output, layouts.
 SHOWN = {"", "text", "json", "ini", "sh setup-run", "sh setup-test", "toml", "yaml"}
 
@@ -55,6 +56,7 @@ def trajectory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_the_page_run(page: Path, tmp_path: Path, trajectory: Path) -> None:
     shutil.copy(trajectory, tmp_path)
+    output = ""
     for language, content, comment in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             name = re.match(r"# (\w+\.py)\n", content)
@@ -72,5 +74,12 @@ def test_examples_of_the_page_run(page: Path, tmp_path: Path, trajectory: Path) 
                 expected = int(refused[1]) if refused and position == len(commands) else 0
                 done = run(command, tmp_path)
                 assert done.returncode == expected, f"$ {command}\n{done.stdout}{done.stderr}"
+                output = done.stdout
+        elif language == "text" and output:
+            # What is shown below a command is what it prints, but for the time in the name of a sweep.
+            printed = SWEEP.sub("<sweep>", output).splitlines()
+            missing = [line for line in SWEEP.sub("<sweep>", content).splitlines() if line not in printed]
+            assert not missing, f"{page.name} shows what is not printed:\n{missing}\n{output}"
+            output = ""
         else:
             assert language in SHOWN, f"{page.name}: nobody runs ```{language}"

@@ -53,7 +53,9 @@ def test_stacked_decorators_are_one_spec_outermost_first():
     assert (spec.name, spec.namespace, set(spec.tags)) == ("named", "x/y", {"inner", "outer"})
     assert (spec.replicates, spec.paired) == (2, True)
     assert spec.design().names == ("a", "u", "b", "c")
-    assert [(p["a"], p["b"]) for p in spec.design()] == [(a, b) for a in (1, 2) for _ in range(2) for b in (1, 3)]
+    assert [(p["a"], p["b"]) for p in spec.design()] == [
+        (a, b) for a in (1, 2) for _ in range(2) for b in (1, 3)
+    ]
 
 
 def test_a_generator_of_values_is_used_up_once():
@@ -107,7 +109,8 @@ def test_what_is_refused(make, message):
 
 
 @pytest.mark.parametrize(
-    "namespace", ["", "/a", "a/", "a//b", ".", "..", "a/..", "../a", ".a", "a/.b", "a\\b", "c:a", "a\nb", 3, b"a"]
+    "namespace",
+    ["", "/a", "a/", "a//b", ".", "..", "a/..", "../a", ".a", "a/.b", "a\\b", "c:a", "a\nb", 3, b"a"],
 )
 def test_namespaces_stay_inside_of_the_archive(namespace):
     with pytest.raises(ExperimentError, match="namespace"):

@@ -254,7 +254,14 @@ class TestValues:
         with pytest.raises(ExperimentError) as caught:
             check(annotation, value)
         message = str(caught.value)
-        for part in ("exp_a", "x", name_of_type(annotation), repr(value)[:20], type(value).__name__, "the sweep"):
+        for part in (
+            "exp_a",
+            "x",
+            name_of_type(annotation),
+            repr(value)[:20],
+            type(value).__name__,
+            "the sweep",
+        ):
             assert part in message
 
     def test_the_message_names_the_place_in_a_list(self):

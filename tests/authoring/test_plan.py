@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import textwrap
@@ -90,7 +91,9 @@ class TestOrder:
         """
         made = plan(source.format(a=7))
         assert [made.values_of(run) for run in made.runs] == [{"a": 1, "b": 0}, {"a": 7, "b": 5}]
-        with pytest.raises(ExperimentError, match="exp_a: a point of the sweep gives no a, which has no default"):
+        with pytest.raises(
+            ExperimentError, match="exp_a: a point of the sweep gives no a, which has no default"
+        ):
             plan(source.format(a=7).replace("a=7", "a"))
 
 
@@ -112,10 +115,11 @@ class TestIds:
     )
     def test_are_plain_where_nobody_could_be_mistaken(self, plan, values, annotation, wanted):
         made = ids(swept(plan, values, annotation))
-        assert made == (wanted if wanted is not None else [f"x={v}" for v in eval(values)])
+        assert made == (wanted if wanted is not None else [f"x={v}" for v in ast.literal_eval(values)])
 
     @pytest.mark.parametrize(
-        "text", ["", " ", "1", "-1", "1e5", ".5", "0x1f", "1_0", "2j", "None", "null", "~", "true", "FALSE", "nan"]
+        "text",
+        ["", " ", "1", "-1", "1e5", ".5", "0x1f", "1_0", "2j", "None", "null", "~", "true", "FALSE", "nan"],
     )
     def test_texts_that_read_as_something_else_are_quoted(self, plan, text):
         assert ids(swept(plan, f"[{text!r}]")) == [f"x={text!r}"]
@@ -123,7 +127,8 @@ class TestIds:
     def test_are_unique_whatever_the_values(self, plan):
         values = """[
             1, 1.0, True, "1", "1.0", "True", None, "None", (1,), [1], {"a": 1}, b"1", 1j, Path("1"),
-            "a=b", "a-b", "a_b", "a]b", "a[b", "a@b", "a\\nb", "a\\x00b", "a::b", "'a'", '"a"', "😀", "\\ud800",
+            "a=b", "a-b", "a_b", "a]b", "a[b", "a@b", "a\\nb", "a\\x00b", "a::b", "'a'", '"a"', "😀",
+            "\\ud800",
             "y" * 500, "y" * 501, "\\u202e", "e\\u0301", "\\u00e9", Color.RED, Net(1), Net(2), np.zeros(2),
             np.float32(0.5), np.int8(7), " ", "  ", ".", "..",
         ]"""
@@ -191,6 +196,9 @@ class TestKeys:
             key("N = 1\n@experiment\ndef exp_a(e, a=1.0, b=2): pass"),
         ]
         assert len({base, *different}) == 8
+        replicates = plan("@experiment.replicate(2)\ndef exp_a(e, a=1.0, b=2): pass").runs
+        assert replicates[0].key == base  # more replicates leave the first what it was
+        assert replicates[1].key != base
 
     def test_are_the_same_in_every_process(self, tmp_path):
         program = textwrap.dedent("""
@@ -249,7 +257,7 @@ class TestOverrides:
 
     def test_a_value_of_a_file_is_typed_strictly(self, plan):
         assert type(plan(self.SOURCE, Override(None, "d", "p.yml", value=8)).fixed["d"]) is float
-        with pytest.raises(ExperimentError, match="d must be float, but got '8' .* from p.yml"):
+        with pytest.raises(ExperimentError, match=r"d must be float, but got '8' .* from p\.yml"):
             plan(self.SOURCE, Override(None, "d", "p.yml", value="8"))
         with pytest.raises(ExperimentError, match=r"b must be str, but got 3 \(int\) from p.yml"):
             plan(self.SOURCE, Override(None, "b", "p.yml", value=3))
@@ -272,10 +280,12 @@ class TestOverrides:
 
     def test_unknown_names(self, plan):
         made = plan(self.SOURCE)
-        with pytest.raises(ExperimentError, match=r"-P M: exp_a has no parameter 'M'.*parameters: N, a, b, c, d"):
+        with pytest.raises(
+            ExperimentError, match=r"-P M: exp_a has no parameter 'M'.*parameters: N, a, b, c, d"
+        ):
             check_overrides([Override.from_option("M=1")], [made])
+        made = plan("@experiment\ndef exp_a(e, alpha=1): pass")
         with pytest.raises(ExperimentError, match="did you mean 'alpha'"):
-            made = plan("@experiment\ndef exp_a(e, alpha=1): pass")
             check_overrides([Override.from_option("alhpa=1")], [made])
 
 
@@ -285,7 +295,10 @@ class TestRefusals:
         [
             ("@experiment.parametrize('z', [1])\ndef exp_a(e, a=1): pass", "the sweep names 'z'"),
             ("@experiment.parametrize('alhpa', [1])\ndef exp_a(e, alpha=1): pass", "did you mean 'alpha'?"),
-            ("from math import pi as PI\n@experiment.parametrize('PI', [1])\ndef exp_a(e): pass", "names 'PI'"),
+            (
+                "from math import pi as PI\n@experiment.parametrize('PI', [1])\ndef exp_a(e): pass",
+                "names 'PI'",
+            ),
             ("@experiment.parametrize('e', [1])\ndef exp_a(e): pass", "the sweep names 'e'"),
             ("@experiment.parametrize('a', ['x'])\ndef exp_a(e, a: int): pass", "a must be int, but got 'x'"),
             (
@@ -309,7 +322,9 @@ class TestRefusals:
             plan(source)
         assert message in str(caught.value)
 
-    @pytest.mark.parametrize("values", ["{1, 2}", "frozenset([1])", "{1: 2}", "5", "'ab'", "[]", "[object()]"])
+    @pytest.mark.parametrize(
+        "values", ["{1, 2}", "frozenset([1])", "{1: 2}", "5", "'ab'", "[]", "[object()]"]
+    )
     def test_values_that_are_no_list(self, plan, values):
         with pytest.raises(ExperimentError):
             swept(plan, values)

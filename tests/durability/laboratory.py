@@ -35,7 +35,7 @@ class Result:
 
 
 class Laboratory:
-    """The project folder `path`; `side` is for what experiments tell the test behind the back of the archive."""
+    """The project folder `path`; into `side` experiments write what the archive shall not know."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +54,13 @@ class Laboratory:
 
     def environment(self, **changes: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "SIDE": str(self.side), "MPLBACKEND": "agg", **changes}
+        return {
+            **kept,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SIDE": str(self.side),
+            "MPLBACKEND": "agg",
+            **changes,
+        }
 
     def pytest(self, *arguments: object, **environment: str) -> Result:
         """Run pytest to its end."""
@@ -101,7 +107,7 @@ class Laboratory:
         return {sweep.entries[line["index"]].id: line for line in latest_commits(sweep)}
 
     def acknowledged(self, name: str) -> list[Any]:
-        """The JSON lines that a run has written beside the archive; a torn last one was never acknowledged."""
+        """JSON lines that a run has written beside the archive; a torn last one was never acknowledged."""
         file = self.side / name
         lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
         return [json.loads(line) for line in lines]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from laboratory import Laboratory
 
 from expedition import Run, RunRecord
+from tests.durability.laboratory import Laboratory
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

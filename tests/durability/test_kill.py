@@ -1,4 +1,4 @@
-"""``kill -9`` of everything in mid-sweep: what was acknowledged is there, and the sweep can be gone on with."""
+"""``kill -9`` of everything in mid-sweep: what was acknowledged is there, and a resume completes the rest."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from laboratory import Laboratory
+
+from tests.durability.laboratory import Laboratory
 
 KILLED = (2, 4)
 """The runs that the two workers are at when they are killed: of six runs each gets two, then one more."""
 
-EXPERIMENT = '''
+EXPERIMENT = """
 import json, os, time
 from pathlib import Path
 import numpy as np
@@ -38,7 +39,7 @@ def exp_slow(e, x: int = 0):
             break
         if i >= 100:
             time.sleep(0.0005)
-'''
+"""
 
 
 @pytest.fixture(scope="module")

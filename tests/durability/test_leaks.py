@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from laboratory import Laboratory
+from tests.durability.laboratory import Laboratory
 
-EXPERIMENT = '''
+EXPERIMENT = """
 import gc, json, logging, os, sys, threading, warnings, random
 import matplotlib
 matplotlib.use("agg")
@@ -56,7 +56,7 @@ def exp_many(e):
         file.write("x")
     if index % 3 == 0:
         raise ValueError(index)
-'''
+"""
 
 
 def test_three_hundred_runs_leave_the_process_as_thirty_did(lab: Laboratory) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laboratory import Laboratory, Started
 
 from expedition import Archive, Run, RunRecord
+from tests.durability.laboratory import Laboratory, Started
 
-EXPERIMENT = '''
+EXPERIMENT = """
 import os, time
 from pathlib import Path
 from expedition import experiment
@@ -27,7 +27,7 @@ def exp_alive(e, x: int = 0):
     (side / f"alive-{x}").touch()
     while x and not (side / "go").exists():
         time.sleep(0.01)
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
-"""One sweep in which runs raise, exit, die and record nonsense: each has its own record, no other is touched."""
+"""One sweep in which runs raise, exit, die and record nonsense: each has its own record, whatever the rest."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from laboratory import Laboratory
 
-EXPERIMENT = '''
+from tests.durability.laboratory import Laboratory
+
+EXPERIMENT = """
 import ctypes, os, signal, sys, time
 import numpy as np
 from expedition import experiment
@@ -66,7 +67,7 @@ def exp_fates(e, fate: str = ""):
     if fate == "long-message":
         raise ValueError("x" * 3_000_000)
     e["after"] = 2
-'''
+"""
 
 WANTED = {
     "raises": ("failed", "ValueError", "wanted to"),
@@ -110,7 +111,9 @@ def test_the_good_runs_are_whole(lab: Laboratory) -> None:
 
 
 @pytest.mark.parametrize("fate", WANTED)
-def test_an_ill_fated_run_has_its_own_outcome_and_all_that_it_had_recorded(lab: Laboratory, fate: str) -> None:
+def test_an_ill_fated_run_has_its_own_outcome_and_all_that_it_had_recorded(
+    lab: Laboratory, fate: str
+) -> None:
     status, kind, message = WANTED[fate]
     record = lab.records()[f"fate={fate}"]
     assert record.status == status

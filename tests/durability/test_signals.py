@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from laboratory import Laboratory
 
-EXPERIMENT = '''
+from tests.durability.laboratory import Laboratory
+
+EXPERIMENT = """
 import json, os, time
 from expedition import experiment
 
@@ -23,7 +24,7 @@ def exp_wait(e, x: int = 0):
         if i == 10:
             open(os.path.join(os.environ["SIDE"], f"waits-{x}"), "w").close()
         time.sleep(0.002)
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,9 @@ def test_a_signal_at_an_awkward_moment_leaves_a_complete_record(
     )
     result = lab.run().exits(2)
     assert "INTERNALERROR" not in result.text
-    assert "exp_moment" in result.text.splitlines()[-1] or "sweep:" in result.text  # the terminal has its output
+    assert (
+        "exp_moment" in result.text.splitlines()[-1] or "sweep:" in result.text
+    )  # the terminal has its output
     records = lab.records()
     assert records["x=0"].status == "done"
     assert records["x=0"].data == {"x": 0}

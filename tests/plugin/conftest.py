@@ -1,15 +1,12 @@
 """A laboratory: a project folder with experiment files, and pytest run on it.
 
-Runs are in-process where nothing can leak (about 0.1 s), in a fresh interpreter where the interpreter matters.
+Runs are in-process where nothing can leak (about 0.1 s), in a fresh interpreter where that matters.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import os
-import pkgutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.pytester import SysModulesSnapshot
 
-import expedition
 from expedition import Archive, RunRecord
-
-HEAVY = ("h5py", "numpy.random", "pydantic", "scipy.stats", "yaml", "tabulate", "filelock")
 
 _QUICK = ("-p", "no:hypothesispytest")  # its summary imports all of hypothesis, once per in-process run
 
@@ -29,13 +24,20 @@ IMPORTS = "from expedition import experiment\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _imported_once() -> None:
-    """pytester forgets what an in-process run imports, and numpy cannot be imported twice."""
-    for name in HEAVY:
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(expedition.__path__, "expedition."):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module.name)
+def _libraries_stay_imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Python forgets the modules of the projects, as pytester wants it, but not the libraries they import.
+
+    numpy, pydantic and the like do not bear to be imported twice in a process.
+    """
+    projects = str(tmp_path_factory.getbasetemp())
+
+    def is_library(name: str) -> bool:
+        return not str(getattr(sys.modules[name], "__file__", None) or "").startswith(projects)
+
+    with pytest.MonkeyPatch.context() as patch:
+        take = lambda _: SysModulesSnapshot(preserve=is_library)  # noqa: E731
+        patch.setattr(pytest.Pytester, "_Pytester__take_sys_modules_snapshot", take)
+        yield
 
 
 class Outcome:
@@ -96,7 +98,9 @@ class Lab:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            return self._outcome(self.pytester.runpytest_subprocess(*_QUICK, *map(str, arguments), timeout=120))
+            return self._outcome(
+                self.pytester.runpytest_subprocess(*_QUICK, *map(str, arguments), timeout=120)
+            )
 
     def refused(self, *arguments: object, workers: bool = True) -> Outcome:
         """The invocation is a usage error that leaves nothing behind, also when workers are asked for."""
@@ -147,7 +151,12 @@ class Lab:
 
 @pytest.fixture
 def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    for name in (
+        "PYTEST_ADDOPTS",
+        "PYTEST_XDIST_WORKER",
+        "PYTEST_XDIST_WORKER_COUNT",
+        "PYTEST_XDIST_TESTRUNUID",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # files rewritten within a second must be read anew
     before = {name for name in os.environ if name.endswith("_THREADS")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 
 import pytest
 
@@ -219,8 +220,13 @@ def exp_b(e, beta: str):
         lab.file("test_own.py", "def test_own(): raise AssertionError\ndef test_good(): pass")
         lab.pytest().exits(1)
         lab.run().exits(1)
+        kept = [lab.path / ".pytest_cache" / part / "v/cache/lastfailed" for part in ("", "experiments")]
+        assert [list(json.loads(path.read_text())) for path in kept] == [
+            ["test_own.py::test_own"],
+            ["exp_a.py::exp_a[alpha=0.1]"],
+        ]
         lab.run("--lf").exits(1).says("rerun previous 1 failure", "1 failed in").omits("test_own")
-        lab.pytest("--lf").exits(1).says("1 failed, 1 deselected").omits("exp_a")
+        lab.pytest("--lf").exits(1).says("rerun previous 1 failure", "1 failed in").omits("exp_a")
         assert collected(lab, "--experiments", ".", "--lf") == ["exp_a.py::exp_a[alpha=0.1]"]
 
     def test_collect_only_previews_and_writes_nothing(self, lab):
@@ -238,7 +244,9 @@ def exp_b(e, beta: str):
         shown = lab.run("--collect-only").exits(0)
         shown.says("12 runs (3 points × 4 replicates)", "constant: flag=True, N=5", "12 tests collected")
         rows = [line.split()[:3] for line in shown.out.splitlines() if line[:2].strip().isdigit()]
-        assert rows == [[str(4 * p + r), f"{a}", str(r)] for p, a in enumerate((0.5, 1.5, 2.5)) for r in range(4)]
+        assert rows == [
+            [str(4 * p + r), f"{a}", str(r)] for p, a in enumerate((0.5, 1.5, 2.5)) for r in range(4)
+        ]
         lab.run("--collect-only", "-k", "rep and 2.5").says("12 runs (3 points × 4 replicates, 4 selected)")
         assert lab.run("--collect-only", "-q").ids() == [
             f"exp_a.py::exp_a[alpha={a}-rep={r}]" for a in (0.5, 1.5, 2.5) for r in range(4)
@@ -298,7 +306,9 @@ class TestPytestFeatures:
             "deep/exps/exp_a.py",
         )
         lab.run("--data-set", "iris", "--strict-markers", path="deep/exps").exits(0).omits("warning")
-        assert [r.data for r in lab.records()] == [{"before": True, "data": "iris", "text": 4, "after": True}] * 2
+        assert [r.data for r in lab.records()] == [
+            {"before": True, "data": "iris", "text": 4, "after": True}
+        ] * 2
 
     def test_ordinary_marks_and_the_status_they_give(self, lab):
         lab.experiment(
@@ -520,5 +530,3 @@ class TestPytestFeatures:
         lab.experiment(TWO)
         lab.file("test_own.py", "def test_own(): pass")
         lab.pytest("-p", "no:expedition").exits(0).says("1 passed")
-
-

@@ -95,7 +95,7 @@ def test_annotations_from_the_future(lab):
 
 
 def test_precedence_and_recorded_origins(lab):
-    """Default < sweep < file < option; a later option wins, and a targeted one counts for its experiment only."""
+    """Default < sweep < file < option; a later one wins, and a targeted one is for its experiment only."""
     lab.experiment(
         """
         A: int = 1
@@ -135,7 +135,10 @@ def test_an_option_collapses_a_swept_axis(lab):
             pass
         """
     )
-    assert lab.run("-P", "a=7", "--collect-only", "-q").ids() == ["exp_a.py::exp_a[b=x]", "exp_a.py::exp_a[b=y]"]
+    assert lab.run("-P", "a=7", "--collect-only", "-q").ids() == [
+        "exp_a.py::exp_a[b=x]",
+        "exp_a.py::exp_a[b=y]",
+    ]
     lab.run("-P", "a=7").exits(0)
     assert [r.params for r in lab.records()] == [{"a": 7, "b": "x"}, {"a": 7, "b": "y"}]
     assert lab.records()[0].meta["parameters"]["a"]["origin"] == "-P"
@@ -160,12 +163,23 @@ def test_option_text_by_annotation(lab):
         from pathlib import Path
 
         @experiment
-        def exp_a(e, a: float = 0.0, b: str = "", c: int | None = 1, d: int | str = 0, f: str = "", g: str | None = "",
-                  h: Path = Path("x"), i: list[float] = []):
+        def exp_a(
+            e, a: float = 0.0, b: str = "", c: int | None = 1, d: int | str = 0, f: str = "",
+            g: str | None = "", h: Path = Path("x"), i: list[float] = [],
+        ):
             e["types"] = [type(v).__name__ for v in (a, b, c, d, f, g, h, i)]
         """
     )
-    options = {"a": "1e-5", "b": "yes", "c": "null", "d": "3", "f": "'null'", "g": "null", "h": "7", "i": "[1, 1e-3]"}
+    options = {
+        "a": "1e-5",
+        "b": "yes",
+        "c": "null",
+        "d": "3",
+        "f": "'null'",
+        "g": "null",
+        "h": "7",
+        "i": "[1, 1e-3]",
+    }
     lab.run(*(part for name, text in options.items() for part in ("-P", f"{name}={text}"))).exits(0)
     record = lab.record()
     assert record.data["types"] == ["float", "str", "NoneType", "int", "str", "NoneType", "PosixPath", "list"]
@@ -184,7 +198,7 @@ def test_option_text_by_annotation(lab):
 
 class TestVariables:
     def test_hold_the_values_of_the_run_and_are_restored(self, lab):
-        """Bare globals, helpers, fixtures and the record agree, also when a run fails; defaults are not shared."""
+        """Bare globals, helpers, fixtures and the record agree, also when a run fails."""
         lab.experiment(
             """
             import pytest
@@ -202,7 +216,7 @@ class TestVariables:
             @pytest.fixture
             def seen():
                 return N
-            
+
             @experiment.parametrize("N", [2, 3, 4])
             def exp_a(e, seen):
                 e["seen"] = [N, e.N, e.params["N"], seen, helper()[0], MODEL()]
@@ -270,9 +284,7 @@ class TestVariables:
             """
         )
         lab.run().exits(0)
-        assert [r.data for r in lab.records()] == [
-            {"grown": [0], "given": [g, 0]} for g in (1, 1, 2, 2)
-        ]
+        assert [r.data for r in lab.records()] == [{"grown": [0], "given": [g, 0]} for g in (1, 1, 2, 2)]
         assert [r.params for r in lab.records()] == [{"given": [g], "grown": []} for g in (1, 1, 2, 2)]
 
     def test_parameters_cannot_be_assigned(self, lab):
@@ -298,7 +310,9 @@ class TestVariables:
 
 @pytest.mark.parametrize("signature", ["e", "experiment", "e, experiment", "", "e=None", "request, e"])
 def test_what_the_function_may_ask_for(lab, signature):
-    lab.experiment(f"@experiment\ndef exp_a({signature}):\n    for run in [{signature.split('=')[0] or 'None'}]: pass")
+    lab.experiment(
+        f"@experiment\ndef exp_a({signature}):\n    for run in [{signature.split('=')[0] or 'None'}]: pass"
+    )
     lab.run().exits(0)
     assert lab.record().status == "done"
 
@@ -326,8 +340,13 @@ def test_tags_notes_description_and_constants(lab):
             pass
         '''
     )
-    lab.file("exp_a.py", (lab.path / "exp_a.py").read_text().replace('"""Module text."""', "", 1).replace(
-        "from expedition", '"""Module text."""\nfrom expedition', 1))
+    lab.file(
+        "exp_a.py",
+        (lab.path / "exp_a.py")
+        .read_text()
+        .replace('"""Module text."""', "", 1)
+        .replace("from expedition", '"""Module text."""\nfrom expedition', 1),
+    )
     lab.run("--tag", "paper", "--tag=v2", "--note", "first note").exits(0)
     record = lab.record(experiment="the name")
     assert (record.tags, record.notes) == (["own", "paper", "v2"], ["first note", "from the run"])
@@ -337,7 +356,22 @@ def test_tags_notes_description_and_constants(lab):
 
 def test_odd_ids_run_and_are_found_again(lab):
     """Every value makes a folder, is shown, and is run again by its printed id."""
-    values = ["a/b", "a=b", "a::b", "x[1]", "ü 日本 😀", "y" * 300, ".", "-k", "con", "a\nb", "", "'q'", "%s", "~"]
+    values = [
+        "a/b",
+        "a=b",
+        "a::b",
+        "x[1]",
+        "ü 日本 😀",
+        "y" * 300,
+        ".",
+        "-k",
+        "con",
+        "a\nb",
+        "",
+        "'q'",
+        "%s",
+        "~",
+    ]
     lab.experiment(
         f"""
         @experiment.parametrize("x", {values!r})

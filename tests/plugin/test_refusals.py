@@ -131,7 +131,9 @@ class TestOptions:
         lab.experiment(GOOD)
         lab.experiment("@experiment.parametrize('z', [1])\ndef exp_b(e): pass", "exp_b.py")
         lab.experiment("@experiment\ndef exp_c(e, x: int = 'y'): pass", "exp_c.py")
-        lab.refused().says("exp_b.py:2: exp_b: the sweep names 'z'", "exp_c.py:2: exp_c: parameter x must be int")
+        lab.refused().says(
+            "exp_b.py:2: exp_b: the sweep names 'z'", "exp_c.py:2: exp_c: parameter x must be int"
+        )
 
 
 class TestFiles:

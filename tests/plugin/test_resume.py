@@ -34,7 +34,9 @@ def entries(lab):
 class TestWhere:
     def test_rows_stay_pending(self, lab):
         write(lab)
-        lab.run("--where", "a % 2 == 0 and params.b == 0").exits(0).says("2 passed, 2 deselected", "2 pending, 2 done")
+        lab.run("--where", "a % 2 == 0 and params.b == 0").exits(0).says(
+            "2 passed, 2 deselected", "2 pending, 2 done"
+        )
         assert entries(lab) == [("a=0", "done"), ("a=1", "pending"), ("a=2", "done"), ("a=3", "pending")]
         assert [r.index for r in lab.records()] == [0, 2]
         (sweep,) = lab.sweeps()
@@ -73,7 +75,9 @@ class TestResume:
         assert [found[f"a={a}"].attempt for a in range(4)] == [0, 1, 0, 1]
         assert [found[f"a={a}"].data["attempt"] for a in range(4)] == ["first", "second", "first", "second"]
         old = found["a=1"].path / "attempts" / "0"
-        assert json.loads((old / "experiment_meta.json").read_text())["outcome"]["error"]["message"] == "bad 1"
+        assert (
+            json.loads((old / "experiment_meta.json").read_text())["outcome"]["error"]["message"] == "bad 1"
+        )
         assert json.loads((old / "experiment_data.json").read_text())["attempt"] == "first"
         assert (old / "experiment_journal.jsonl").is_file()
         assert found["a=1"].series["t"].value.tolist() == [1]
@@ -127,7 +131,9 @@ class TestResume:
         assert [r.attempt for r in lab.records()] == [0, 0, 1, 0]
 
     def test_an_experiment_without_a_sweep(self, lab):
-        lab.experiment("@experiment\ndef exp_a(e):\n    e['x'] = 1\n    e.commit_raw('a.txt', 'old')\n    assert False")
+        lab.experiment(
+            "@experiment\ndef exp_a(e):\n    e['x'] = 1\n    e.commit_raw('a.txt', 'old')\n    assert False"
+        )
         lab.run().exits(1)
         lab.experiment("@experiment\ndef exp_a(e):\n    e['x'] = 2\n    e.commit_raw('a.txt', 'new')")
         lab.run("--resume").exits(0).says("1 passed")

@@ -62,7 +62,10 @@ class TestSummary:
         assert rows[0][-1] == rows[1][-1] == "3"
         assert float(rows[1][column].split("±")[0]) == 10.0
         (sweep,) = lab.sweeps()
-        shown.says(f"sweep: {sweep.relative_to(lab.path)}", f"trajectory: {sweep.relative_to(lab.path)}/trajectory.h5")
+        shown.says(
+            f"sweep: {sweep.relative_to(lab.path)}",
+            f"trajectory: {sweep.relative_to(lab.path)}/trajectory.h5",
+        )
         assert (sweep / "trajectory.h5").is_file()
 
     def test_without_replicates_every_run_has_its_row(self, lab):
@@ -144,6 +147,15 @@ class TestProgress:
         lab.run().exits(0).omits("half way")
         lab.run("-v").exits(0).says("[rep=0] half way", "[rep=1] half way")
 
+    def test_what_is_shown_while_a_run_is_captured_is_not_in_its_log(self, lab):
+        lab.experiment("@experiment.replicate(2)\ndef exp_a(e):\n    e.log('half way')\n    print('own')")
+        shown = lab.spawn("--experiments", ".", "-v").exits(0)
+        lines = [line for line in shown.out.splitlines() if "rep=" in line]
+        assert [line.split()[0] for line in lines if line.startswith("[")] == ["[rep=0]", "[rep=1]"]
+        assert lines.index("[rep=0] half way") < next(i for i, line in enumerate(lines) if "DONE" in line)
+        for record in lab.records():
+            assert [line.split()[-1] for line in record.log.splitlines()] == ["way", "own"]
+
     def test_collect_only_says_what_resume_would_do(self, lab):
         lab.experiment(SWEEP + "    assert a == 1\n")
         lab.run().exits(1)
@@ -177,13 +189,16 @@ class TestExitCodes:
         assert lab.record().data == {"a": 1}
 
     def test_pytest_exit_in_a_run(self, lab):
-        lab.experiment("import pytest\n@experiment\ndef exp_a(e):\n    e['x'] = 1\n    pytest.exit('enough', 7)")
+        lab.experiment(
+            "import pytest\n@experiment\ndef exp_a(e):\n    e['x'] = 1\n    pytest.exit('enough', 7)"
+        )
         lab.run().exits(7)
         assert (lab.record().status, lab.record().data) == ("interrupted", {"x": 1})
 
     def test_system_exit_is_a_failed_run(self, lab):
         lab.experiment(
-            "import sys\n@experiment.parametrize('a', [0, 1])\ndef exp_a(e, a):\n    e['a'] = a\n    sys.exit(a)"
+            "import sys\n@experiment.parametrize('a', [0, 1])\n"
+            "def exp_a(e, a):\n    e['a'] = a\n    sys.exit(a)"
         )
         lab.run().exits(1)
         assert [(r.status, r.data) for r in lab.records()] == [("failed", {"a": 0}), ("failed", {"a": 1})]
@@ -240,3 +255,6 @@ def test_live_line_of_a_real_terminal(lab):
     # Every frame fits into the line, so that the terminal never wraps one.
     assert all(len(frame) < 100 for frame in re.findall(r"\r([^\r\n]*)", plain))
     assert any("trajectory: results/exp_a/" in line for line in lines)
+    # The line is for the terminal: the log of a run holds what the run said, and nothing else.
+    for record in lab.records():
+        assert re.fullmatch(rf"\S+Z message {record.params['a']}\n", record.log)

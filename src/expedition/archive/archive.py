@@ -10,7 +10,8 @@ from typing import Any
 from expedition.archive.record import RunRecord
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError, RecordNotFoundError, near_matches
-from expedition.recording import layout
+from expedition.recording import layout, outcomes
+from expedition.values import decode
 
 
 class Archive:
@@ -32,8 +33,9 @@ class Archive:
     def runs(self, select: str | None = None) -> Iterator[RunRecord]:
         """Yield the runs, oldest sweep first; with `select` those that match the expression.
 
-        Names in the expression are ``status``, ``duration``, ``started``, ``tags``, ``experiment``, parameters
-        (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``). Raises `ExpressionError`.
+        Names in the expression are ``status``, ``duration``, ``started``, ``tags``, ``experiment``,
+        parameters (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``); what cannot be read
+        does not match. Raises `ExpressionError`.
         """
         matches: Callable[[RunRecord], bool] | None = None
         if select is not None:
@@ -53,10 +55,14 @@ class Archive:
                 yield record
 
     def damaged(self) -> Iterator[tuple[Path, str]]:
-        """Yield run folders whose meta file cannot be read, with the reason."""
+        """Yield run folders whose meta or data file cannot be read, with the reason."""
         for folder, sweep in self._run_folders():
             try:
-                RunRecord(folder, sweep=sweep)
+                record = RunRecord(folder, sweep=sweep)
+                if record.meta["status"] != outcomes.RUNNING:  # its journal is passed over line by line
+                    _ = record.tagged_data
+            except RecordNotFoundError:
+                continue
             except DamagedError as error:
                 yield folder, str(error)
 
@@ -75,9 +81,9 @@ class Archive:
         for record in self.runs():
             known = {record.id, f"{record.experiment}[{record.id}]", record.path.name, record.sweep}
             known.add(f"{record.sweep}/{record.path.name}")
-            if text in known or (len(text) >= 6 and record.key.startswith(text)):
-                if found is None or record.started >= found.started:
-                    found = record
+            fits = text in known or (len(text) >= 6 and record.key.startswith(text))
+            if fits and (found is None or record.started >= found.started):
+                found = record
             names |= known
         if found is None:
             raise RecordNotFoundError(
@@ -104,8 +110,18 @@ class Archive:
 
 
 def value_of(record: RunRecord, name: str) -> Any:
-    """Return what a name of the select language means for a run. Raises `LookupError` when it means nothing."""
-    attributes = {"status", "duration", "started", "stopped", "tags", "experiment", "namespace", "sweep", "id"}
+    """Return what a name of the select language means for a run. Raises `LookupError` when it is nothing."""
+    attributes = {
+        "status",
+        "duration",
+        "started",
+        "stopped",
+        "tags",
+        "experiment",
+        "namespace",
+        "sweep",
+        "id",
+    }
     attributes |= {"key", "index", "replicate", "attempt", "seed"}
     if name in attributes:
         return getattr(record, name)
@@ -113,16 +129,32 @@ def value_of(record: RunRecord, name: str) -> Any:
         return record.replicate
     branch, _, rest = name.partition(".")
     if branch in ("params", "parameters", "par") and rest:
-        return record.params[rest]
+        return _decoded(record, record.meta["parameters"][rest]["value"])
     if branch in ("data", "results", "res") and rest:
-        return record.flat_data[rest.replace(".", "/")]
-    if name in record.params:
-        return record.params[name]
-    return record.flat_data[name.replace(".", "/")]
+        return _stored(record, rest)
+    if name in record.meta["parameters"]:
+        return _decoded(record, record.meta["parameters"][name]["value"])
+    return _stored(record, name)
+
+
+def _stored(record: RunRecord, name: str) -> Any:
+    try:
+        tagged = record.tagged_data
+    except DamagedError as error:
+        raise LookupError(str(error)) from error
+    return _decoded(record, tagged[name.replace(".", "/")])
+
+
+def _decoded(record: RunRecord, tagged: Any) -> Any:
+    """One value; a selection must not read the arrays of all runs, nor end at a damaged one."""
+    try:
+        return decode(tagged, folder=record.path)
+    except DamagedError as error:
+        raise LookupError(str(error)) from error
 
 
 def _sweep_folders(root: Path) -> list[Path]:
-    """Sweep folders below `root`, without looking inside of them; oldest first, as their names begin with the time."""
+    """Sweep folders below `root`, oldest first (names begin with the time), without looking inside of them."""
     if (root / layout.SWEEP_FILE).is_file():
         return [root]
     found: list[Path] = []

@@ -48,9 +48,14 @@ def latest_commits(sweep: SweepFolder) -> Iterator[dict[str, Any]]:
                 if parsed is None:
                     continue
                 index = parsed.get("index", -1)
-                if type(index) is not int or index in given or not 0 <= index < total or parsed.get("attempt") != last.get(index):
+                if (
+                    type(index) is not int
+                    or index in given
+                    or not 0 <= index < total
+                    or parsed.get("attempt") != last.get(index)
+                ):
                     continue
-                if not _COMMIT_MEMBERS <= parsed.keys():
+                if not parsed.keys() >= _COMMIT_MEMBERS:
                     continue
                 given.add(index)
                 if parsed.get("status") not in outcomes.SETTLED:

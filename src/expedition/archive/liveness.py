@@ -1,4 +1,4 @@
-"""Whether a run that has no end record is still running: found out from its lock, never from a timer alone."""
+"""Whether a run without an end record is still running: found out from its lock, never from a timer alone."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from expedition.archive.liveness import derive_status
 from expedition.archive.replay import Recorded, replay
@@ -56,7 +56,8 @@ class RunRecord:
             self.meta: dict[str, Any] = load_meta(self.path)
         except FileNotFoundError:
             raise RecordNotFoundError(
-                f"{path} is no run folder: it has no {layout.META_FILE}; Archive(…).runs() finds those below a folder"
+                f"{path} is no run folder: it has no {layout.META_FILE}; Archive(…).runs() finds those below "
+                f"a folder"
             ) from None
         self._sweep = sweep
 
@@ -162,7 +163,9 @@ class RunRecord:
     @cached_property
     def params(self) -> dict[str, Any]:
         """All parameters by name, equal in value and type to what the run had."""
-        return {name: decode(about["value"], folder=self.path) for name, about in self.meta["parameters"].items()}
+        return {
+            name: decode(about["value"], folder=self.path) for name, about in self.meta["parameters"].items()
+        }
 
     @cached_property
     def flat_data(self) -> dict[str, Any]:
@@ -334,7 +337,9 @@ def load_meta(folder: Path) -> dict[str, Any]:
     except ValueError:
         good = False
     if not good:
-        raise DamagedError(f"{file} is damaged: its experiment, parameters, error or times are not as they should be")
+        raise DamagedError(
+            f"{file} is damaged: its experiment, parameters, error or times are not as they should be"
+        )
     meta["outcome"].setdefault("error", None)
     return meta
 
@@ -342,7 +347,7 @@ def load_meta(folder: Path) -> dict[str, Any]:
 def load_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `FileNotFoundError`, or `DamagedError` naming the file."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_constant=_no_constant)
     except NotADirectoryError:
         raise FileNotFoundError(str(path)) from None
     except (ValueError, RecursionError) as error:
@@ -350,6 +355,10 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedError(f"{path} is damaged: it holds no JSON object")
     return content
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not strict JSON")
 
 
 def _stack(values: list[Any]) -> np.ndarray[Any, Any]:
@@ -361,8 +370,8 @@ def _stack(values: list[Any]) -> np.ndarray[Any, Any]:
         return np.array(values)
     if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
         return np.array(values, dtype=np.int64)
-    if kinds == {np.ndarray}:
-        return np.stack(values)
+    if kind is np.ndarray:
+        return np.stack(values, dtype=values[0].dtype)  # without dtype it would change the byte order
     mixed = np.empty(len(values), dtype=object)
     mixed[:] = values
     return mixed

@@ -9,7 +9,6 @@ from typing import Any
 from expedition.recording import layout
 from expedition.recording.journal import read_journal
 
-
 _MEMBERS = {
     "track": frozenset("nstv"),
     **dict.fromkeys(("store", "derived", "annotate"), frozenset("kv")),

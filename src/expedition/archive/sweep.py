@@ -20,8 +20,8 @@ from expedition.recording.journal import Journal, read_journal
 class RunEntry:
     """One row of a sweep's manifest: a run that is planned, whether or not it was ever started.
 
-    `params` holds the swept parameters only, as tagged JSON; `folder` is relative to the sweep folder, ``"."``
-    for the one run of an unparametrized experiment.
+    `params` holds the swept parameters only, as tagged JSON; `folder` is relative to the sweep folder,
+    ``"."`` for the one run of an unparametrized experiment.
     """
 
     index: int
@@ -97,13 +97,16 @@ class SweepFolder:
             rows.extend(line.get("runs", ()))
         try:
             entries = [
-                RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"]) for r in rows
+                RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"])
+                for r in rows
             ]
             inside = all(not e.folder.startswith("/") and ".." not in e.folder.split("/") for e in entries)
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"{self.path / layout.SWEEP_FILE}: a run is incomplete: {error!r}") from None
         if not inside:
-            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: a run folder lies outside of the sweep folder")
+            raise DamagedError(
+                f"{self.path / layout.SWEEP_FILE}: a run folder lies outside of the sweep folder"
+            )
         if [entry.index for entry in entries] != list(range(len(entries))):
             raise DamagedError(f"{self.path / layout.SWEEP_FILE}: run indices are not 0…{len(entries) - 1}")
         return entries

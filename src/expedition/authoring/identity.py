@@ -50,7 +50,9 @@ def value_text(value: Any, canonical: str) -> str:
         name = getattr(value, "name", None)
         text = name if isinstance(name, str) and hasattr(type(value), "__members__") else ""
         if not text:
-            plain = re.sub(r"[^\w.,+ /-]+", "", repr(value) if isinstance(value, bytes) else str(value)).strip()
+            plain = re.sub(
+                r"[^\w.,+ /-]+", "", repr(value) if isinstance(value, bytes) else str(value)
+            ).strip()
             return shorten(plain, canonical, longest=24)
     return text if len(text) <= _LONGEST_VALUE else shorten(text, canonical, longest=28)
 

@@ -83,7 +83,9 @@ class ExperimentMarker:
             _mark(function)
             return function
         if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
-            raise ExperimentError(f"the name of an experiment must be a text of one line, but got name={name!r}")
+            raise ExperimentError(
+                f"the name of an experiment must be a text of one line, but got name={name!r}"
+            )
         if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
             raise ExperimentError(f"experiment tags must be a list of texts, but got tags={tags!r}")
         if namespace is not None:

@@ -102,13 +102,19 @@ class Parameter:
             if self._untyped or (value := self._validate_text(text)) is MISSING:
                 raise
             return value
-        return self.convert(parsed, text=None if is_quoted(text) else text, origin=origin, experiment=experiment)
+        return self.convert(
+            parsed, text=None if is_quoted(text) else text, origin=origin, experiment=experiment
+        )
 
     def convert(self, parsed: Any, *, text: str | None = None, origin: str, experiment: str) -> Any:
         """Type a value that came from YAML or JSON text; `text` is the unquoted original, if one is known."""
         if self._untyped:
             return parsed
-        if text is not None and isinstance(parsed, str) and (value := self._validate_text(text)) is not MISSING:
+        if (
+            text is not None
+            and isinstance(parsed, str)
+            and (value := self._validate_text(text)) is not MISSING
+        ):
             return value
         from pydantic import ValidationError
 
@@ -130,7 +136,8 @@ class Parameter:
 
             try:
                 self._adapters[0] = TypeAdapter(
-                    self.annotation, config=ConfigDict(arbitrary_types_allowed=True, ser_json_inf_nan="constants")
+                    self.annotation,
+                    config=ConfigDict(arbitrary_types_allowed=True, ser_json_inf_nan="constants"),
                 )
             except PydanticUserError:  # models and dataclasses bring their own config
                 self._adapters[0] = TypeAdapter(self.annotation)

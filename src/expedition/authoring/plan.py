@@ -147,7 +147,9 @@ def plan_sweep(
     label = spec.name or function.__name__
     design = spec.design()
     swept_names = design.names if design is not None else ()
-    found = discover(function, namespace=module, source=source, swept=frozenset(swept_names), experiment=label)
+    found = discover(
+        function, namespace=module, source=source, swept=frozenset(swept_names), experiment=label
+    )
     _check_names(label, swept_names, found)
     fixed, origins = _defaults(found)
     collapsed: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from expedition.version import __version__
 
@@ -22,18 +23,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rest = given[1:]
         while rest and not rest[0].startswith("-"):
             paths += ["--experiments", rest.pop(0)]
+        if not paths:
+            _parser().error("run: give files or folders first, expedition run PATH … [pytest options]")
         return int(pytest.main([*paths, *rest]))
     options, rest = _parser().parse_known_args(given)
     if options.command == "archive":
         report = ["--archive-list"] if options.report == "list" else ["--archive-show", options.run]
         root = ["--archive", options.archive] if options.archive else []
         return int(pytest.main([*report, *root, f"--archive-format={options.format}", *rest]))
+    if given:
+        _parser().error("give a command, such as: expedition run PATH …")
     _parser().print_help()
-    return 0 if not given else int(pytest.ExitCode.USAGE_ERROR)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with pytest's exit code for a usage error; argparse's own means an interruption there."""
+
+    def error(self, message: str) -> NoReturn:
+        import pytest
+
+        self.print_usage(sys.stderr)
+        self.exit(int(pytest.ExitCode.USAGE_ERROR), f"{self.prog}: error: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="expedition", description="Run experiments with pytest, and look at what they left behind."
     )
     parser.add_argument("--version", action="version", version=f"expedition {__version__}")

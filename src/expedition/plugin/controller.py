@@ -304,6 +304,12 @@ class SweepController:
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
         self._progress.begin(total, [sweep.path for sweep in self.sweeps.values()])
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Let pytest's own words out before the run takes the terminal: they must not end in its log."""
+        if self._reporter is not None and not self._distributed:
+            self._reporter.flush()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: object) -> tuple[str, str, object] | None:
         """Name outcomes as the archive does; below ``-v`` the live line stands for the dots."""

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -182,6 +182,22 @@ class RunExecution:
             )
         return True
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Let a fixture end its run alone.
+
+        pytest takes note of the `Exception` of a fixture only; after `sys.exit` or an outcome of ours in one, every
+        later run that asks for the fixture would fail.
+        """
+        try:
+            return (yield)
+        except (outcomes.RunOutcome, SystemExit) as error:
+            key = fixturedef.cache_key(request)  # type: ignore[arg-type]
+            fixturedef.cached_result = (None, key, (error, error.__traceback__))
+            raise
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -218,7 +234,7 @@ class RunExecution:
             if head:
                 report.sections.append((f"Output of the run ({live.output.path})", head))
         elif report.skipped and str(getattr(report, "wasxfail", "")).startswith(_NOT_RUN):
-            live.status, live.reason = outcomes.SKIPPED, report.wasxfail.removeprefix(_NOT_RUN)  # type: ignore[attr-defined]
+            live.status, live.reason = outcomes.SKIPPED, report.wasxfail.removeprefix(_NOT_RUN)
         elif report.skipped and hasattr(report, "wasxfail"):
             live.expected_failure, live.error = True, error
             live.reason = report.wasxfail
@@ -232,7 +248,7 @@ class RunExecution:
             with self._signals:
                 live.output.redirect()
             result = yield
-        except outcomes.RunOutcome as outcome:  # of the function, or of a fixture
+        except outcomes.RunOutcome as outcome:
             ended, result = outcome, None
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             # pytest ends the session before it tears this run down: its record has to be complete by then.
@@ -244,10 +260,7 @@ class RunExecution:
             with self._signals:
                 live.output.release()
         if ended is not None:
-            live.reason, live.pruned = ended.reason, isinstance(ended, outcomes.PruneRun)
-            if isinstance(ended, outcomes.FailRun):
-                pytest.fail(ended.reason, pytrace=False)
-            pytest.skip(ended.reason)
+            _translate(ended, live)
         return result
 
     def _start(self, item: pytest.Item) -> LiveRun:
@@ -333,11 +346,19 @@ class RunExecution:
             )
 
 
+def _translate(outcome: outcomes.RunOutcome, live: LiveRun) -> NoReturn:
+    """Say in pytest's words how a run ended itself."""
+    live.reason, live.pruned = outcome.reason, isinstance(outcome, outcomes.PruneRun)
+    if isinstance(outcome, outcomes.FailRun):
+        pytest.fail(outcome.reason, pytrace=False)
+    pytest.skip(outcome.reason)
+
+
 def sendable(content: Any, longest: int = REPORT_LIMIT) -> Any:
     """Return JSON-like content with texts that UTF-8 can hold, none of them longer than `longest`."""
     if isinstance(content, str):
         if len(content) > longest:
-            content = f"{content[:longest]}… ({len(content) - longest} characters more in the record of the run)"
+            content = f"{content[:longest]}… ({len(content) - longest} more characters in the run's record)"
         return content if content.isascii() else content.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(content, dict):
         return {sendable(key): sendable(value) for key, value in content.items()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from expedition.recording import Run, layout, outcomes
 from expedition.reporting.durations import estimate_remaining, format_duration
@@ -38,6 +39,49 @@ class AnnouncingListener:
         self._execution.writer_of(run.sweep_path).announce({"run": run.id, "done": done, "total": total})
 
 
+class Screen:
+    """Writes to the terminal at any time, also while the output of a run goes to its log.
+
+    The run holds the descriptors 1 and 2 then; this has one of its own, where the terminal is a file at all.
+    """
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._stream: TextIO | None = None
+        file = reporter._tw._file
+        with contextlib.suppress(OSError, AttributeError):  # of a file without descriptor too
+            self._stream = open(  # noqa: SIM115
+                os.dup(file.fileno()), "w", encoding=getattr(file, "encoding", None), errors="replace"
+            )
+
+    @property
+    def width(self) -> int:
+        """Columns that a line may fill without being wrapped."""
+        return max(20, self._reporter._tw.fullwidth - 1)
+
+    def write(self, text: str) -> None:
+        """Write `text` at once. A terminal that was closed costs no run."""
+        with contextlib.suppress(OSError):
+            if self._stream is None:
+                self._reporter.write(text, flush=True)
+            else:
+                self._stream.write(text)
+                self._stream.flush()
+
+    def write_line(self, text: str) -> None:
+        """Write a line of its own."""
+        begun = self._reporter.currentfspath is not None  # pytest has written a name and waits for the outcome
+        self._reporter.currentfspath = None
+        self.write(f"\n{text}\n" if begun else f"{text}\n")
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
+
+
 class Progress:
     """Counts outcomes and shows them; also hears the runs of this process.
 
@@ -45,7 +89,7 @@ class Progress:
     """
 
     def __init__(self, reporter: pytest.TerminalReporter | None, *, verbose: bool, workers: int) -> None:
-        self._reporter = reporter
+        self._screen = Screen(reporter) if reporter is not None else None
         self._verbose = verbose
         self._workers = max(1, workers)
         self._lock = threading.RLock()
@@ -102,12 +146,11 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Write a whole line above the live one."""
-        if self._reporter is None:
+        if self._screen is None:
             return
         with self._lock:
             self._clear()
-            self._reporter.ensure_newline()
-            self._reporter.write_line(text)
+            self._screen.write_line(text)
             if self._tty:
                 self.show()
 
@@ -132,16 +175,16 @@ class Progress:
 
     def show(self) -> None:
         """Draw the live line anew."""
-        if not self._tty or self._reporter is None:
+        if not self._tty or self._screen is None:
             return
         with self._lock:
-            width = max(20, self._reporter._tw.fullwidth - 1)
+            width = self._screen.width
             text = self.line()
             message = self._said or self._announced()
             if message:
-                text += f" · {message}"
+                text += f" · {''.join(c if c.isprintable() else ' ' for c in message)}"
             text = text if len(text) <= width else text[: width - 1] + "…"
-            self._reporter.rewrite(text, erase=True)
+            self._screen.write(f"\r{text:{width}}")
             self._shown = text
 
     def end(self) -> None:
@@ -152,14 +195,14 @@ class Progress:
             self._thread = None
         with self._lock:
             self._clear()
-            if self._reporter is not None and self._final and self.total:
-                self._reporter.ensure_newline()
-                self._reporter.write_line(self.line())
+            if self._screen is not None:
+                if self._final and self.total:
+                    self._screen.write_line(self.line())
+                self._screen.close()
 
     def _clear(self) -> None:
-        if self._shown and self._reporter is not None:
-            self._reporter.rewrite("", erase=True)
-            self._reporter.rewrite("")  # erasing leaves the cursor at the end of the line
+        if self._shown and self._screen is not None:
+            self._screen.write(f"\r{'':{self._screen.width}}\r")
             self._shown = ""
 
     def _refresh(self) -> None:

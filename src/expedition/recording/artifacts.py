@@ -30,7 +30,7 @@ class Artifacts:
         self._opened: dict[str, IO[Any]] = {}
 
     def path_for(self, name: str, *, overwrite: bool = False, suffix: str = "") -> tuple[str, Path]:
-        """Check an artifact's name and return it, completed by `suffix`, with its path; its folder exists then.
+        """Check an artifact's name; return it, completed by `suffix`, with its path, whose folder exists then.
 
         Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken.
         """
@@ -50,7 +50,9 @@ class Artifacts:
         path.parent.mkdir(parents=True, exist_ok=True)
         return relative, path
 
-    def commit_bytes(self, name: str, content: bytes, kind: str, *, overwrite: bool, suffix: str = "") -> Path:
+    def commit_bytes(
+        self, name: str, content: bytes, kind: str, *, overwrite: bool, suffix: str = ""
+    ) -> Path:
         """Write `content` whole and note it down."""
         relative, path = self.path_for(name, overwrite=overwrite, suffix=suffix)
         replace_file(path, content)
@@ -125,7 +127,9 @@ def check_name(name: str) -> str:
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0]:
         raise ArtifactError(f"artifact {name!r} would leave the run folder; use a relative name without '..'")
     if pure.parts[0] in layout.RESERVED or pure.parts[0].startswith(".tmp"):
-        raise ArtifactError(f"artifact {name!r}: {pure.parts[0]!r} belongs to the archive; choose another name")
+        raise ArtifactError(
+            f"artifact {name!r}: {pure.parts[0]!r} belongs to the archive; choose another name"
+        )
     return str(pure)
 
 

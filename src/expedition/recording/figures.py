@@ -1,4 +1,4 @@
-"""Figures that pyplot keeps open: those of a run are closed at its end, or thousands of runs fill the memory."""
+"""Figures that pyplot keeps open: a run's are closed at its end, or thousands of runs fill the memory."""
 
 from __future__ import annotations
 

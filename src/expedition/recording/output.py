@@ -33,7 +33,10 @@ class _Stream(io.TextIOWrapper):
             stream = getattr(sys, self.name_now)
             return len(text) if stream is None or stream is self else int(stream.write(text))
         if self.echo is not None:
-            self.echo.write(text)
+            try:
+                self.echo.write(text)
+            except UnicodeError:  # the terminal is stricter than the log
+                self.echo.write(text.encode("ascii", "backslashreplace").decode())
         return super().write(text)
 
     def close(self) -> None:

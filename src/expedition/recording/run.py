@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
 from expedition.errors import ArtifactError, UnstorableError, near_matches
 from expedition.recording import artifacts as forms
@@ -71,7 +71,7 @@ class Run:
         self._end = RunEnd(outcomes.PENDING, 0)
 
     @classmethod
-    def detached(cls, path: Path | str, *, seed: int = 0, **parameters: Any) -> Run:
+    def detached(cls, path: Path | str, /, *, seed: int = 0, **parameters: Any) -> Run:
         """Return a started run that records into the folder `path`, outside of any sweep.
 
         It is for tests that call an experiment as a function; use it as a context manager, or call `close`.
@@ -149,7 +149,8 @@ class Run:
         if name in self._params:
             return self._params[name]
         raise AttributeError(
-            f"a run has no attribute or parameter {name!r}{near_matches(name, [*self._params, *dir(type(self))])}"
+            f"a run has no attribute or parameter {name!r}"
+            f"{near_matches(name, [*self._params, *dir(type(self))])}"
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -343,10 +344,8 @@ class Run:
                 total = len(iterable)  # type: ignore[arg-type]
             except TypeError:
                 total = None
-        done = 0
-        for item in iterable:
+        for done, item in enumerate(iterable, 1):
             yield item
-            done += 1
             if self._listener is not None:
                 self._listener.progressed(self, done, total)
 
@@ -396,7 +395,7 @@ class Run:
 
         The recorded traceback of `error` begins with the frame of `entry`, the experiment's own function.
 
-        What goes wrong here never hides `error`; it is added to the record, and makes a done run a failed one.
+        What goes wrong here never hides `error`; it is added to the record, and a done run is then failed.
         """
         if self.finished:
             return self._end
@@ -444,14 +443,14 @@ class Run:
         """End a detached run as done."""
         self.finish(outcomes.DONE)
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.finish(outcomes.DONE if error is None else outcomes.FAILED, error=error)
 
     def _attempt(self, end: RunEnd, action: Callable[[], object]) -> bool:
-        """Do a part of the end; when it fails the run has failed, and the other parts still get their turn."""
+        """Do a part of the end; when it fails the run has failed, and the other parts get their turn still."""
         before = len(end.problems)
         try:
             action()
@@ -468,7 +467,13 @@ class Run:
 
     def _write_meta(self, *, in_place: bool = False) -> None:
         host, boot = host_identity()
-        process: dict[str, Any] = {"host": host, "boot_id": boot, "pid": os.getpid(), "worker": "", "writer": ""}
+        process: dict[str, Any] = {
+            "host": host,
+            "boot_id": boot,
+            "pid": os.getpid(),
+            "worker": "",
+            "writer": "",
+        }
         if self._writer is not None:
             process |= {"worker": self._writer.worker, "writer": self._writer.name}
         rng: dict[str, Any] = {"generator": "numpy.random.default_rng", "seed": self.seed}

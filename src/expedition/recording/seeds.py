@@ -16,8 +16,8 @@ def derive_seed(experiment_seed: int, identity: str) -> int:
     """
     import numpy as np
 
-    words = [int(identity[i : i + 8], 16) for i in range(0, 64, 8)]
-    state = np.random.SeedSequence([experiment_seed, *words]).generate_state(1, np.uint64)
+    words: Any = np.frombuffer(bytes.fromhex(identity), ">u4").astype(np.uint32)
+    state = np.random.SeedSequence([experiment_seed, words]).generate_state(1, np.uint64)
     return int(state[0]) >> 1
 
 

@@ -42,7 +42,7 @@ class _Series:
 
 
 class SeriesRecorder:
-    """Appends to the series of one run; `folder` is the run folder, `write` takes the JSON text of an event."""
+    """Appends to the series of the run in `folder`; `write` takes the JSON text of an event."""
 
     def __init__(self, write: Callable[[str], None], folder: Path) -> None:
         self._write = write
@@ -179,8 +179,6 @@ def _step(name: str, step: object) -> int:
 
 def _refusal(name: str, value: object) -> UnstorableError:
     return UnstorableError(
-        f"series {name}: a value of type {type(value).__name__} cannot be tracked; track numbers, arrays of one "
-        f"shape, figures or images, and store anything else with experiment[{name!r}] = …"
+        f"series {name}: a value of type {type(value).__name__} cannot be tracked; track numbers, arrays of "
+        f"one shape, figures or images, and store anything else with experiment[{name!r}] = …"
     )
-
-

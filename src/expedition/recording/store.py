@@ -37,8 +37,8 @@ class Store:
     def set(self, key: str, value: Any) -> None:
         """Store `value` under `key`, a dict as a group of its members.
 
-        Raises `UnstorableError` naming key and type when the value cannot be kept exactly, or when `key` would
-        make a group of a leaf or a leaf of a group.
+        Raises `UnstorableError` naming key and type when the value cannot be kept exactly, or when `key`
+        would make a group of a leaf or a leaf of a group.
         """
         parts = _split(key)
         if key[0] == "_":
@@ -61,8 +61,8 @@ class Store:
                 leaves = dict(_leaves(value, key))
             except RecursionError:
                 raise UnstorableError(
-                    f"{key}: a value of type dict cannot be stored exactly; it contains itself or is nested too "
-                    f"deeply: flatten it"
+                    f"{key}: a value of type dict cannot be stored exactly; it contains itself or is nested "
+                    f"too deeply: flatten it"
                 ) from None
             for name, leaf in leaves.items():  # refuse before anything is changed
                 if type(leaf) not in _IMMUTABLE:
@@ -122,8 +122,8 @@ class Store:
     def settle(self) -> list[str]:
         """Encode again what can be changed in place, so that the record shows the values as they are now.
 
-        Returns messages, each with the type of an exception before it, for values that have become unstorable;
-        these keep the form they had when stored.
+        Returns messages, each with the type of an exception before it, for values that have become
+        unstorable; these keep the form they had when stored.
         """
         problems = []
         for key, (source, leaves) in list(self._groups.items()):
@@ -255,7 +255,9 @@ def _split(key: object) -> list[str]:
 
 
 def _is_group(value: dict[Any, Any]) -> bool:
-    return all(type(k) is str and k and "/" not in k and k not in {"$", ".", ".."} and "\0" not in k for k in value)
+    return all(
+        type(k) is str and k and "/" not in k and k not in {"$", ".", ".."} and "\0" not in k for k in value
+    )
 
 
 def _leaves(value: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:

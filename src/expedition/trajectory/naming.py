@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from expedition.errors import NameNotFoundError, near_matches
 from expedition.trajectory.tree import Node, resolve
@@ -11,7 +11,6 @@ from expedition.values.columns import MISSING
 
 if TYPE_CHECKING:
     from expedition.trajectory.column import Column
-    from expedition.trajectory.run_view import RunView
 
 
 class Group(Mapping[str, Any]):
@@ -64,10 +63,20 @@ class Group(Mapping[str, Any]):
         return self._column(node) if node.is_leaf else Group(node, self._column)
 
 
+class OneRun(Protocol):
+    """What a group knows of the run whose values it has: its row in the file and its id."""
+
+    index: int
+
+    @property
+    def id(self) -> str:
+        """The id, as pytest shows it."""
+
+
 class RunGroup(Mapping[str, Any]):
     """The values of one run in a group: exactly as they were stored, only those that the run has."""
 
-    def __init__(self, node: Node, run: RunView, column: Callable[[Node], Column]) -> None:
+    def __init__(self, node: Node, run: OneRun, column: Callable[[Node], Column]) -> None:
         self._node = node
         self._run = run
         self._column = column

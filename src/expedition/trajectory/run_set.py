@@ -16,6 +16,7 @@ from expedition.errors import (
 from expedition.trajectory import format as fmt
 from expedition.trajectory.array_column import make_column
 from expedition.trajectory.column import FIELDS, Column, run_field
+from expedition.trajectory.export import frame
 from expedition.trajectory.naming import Group
 from expedition.trajectory.query import find_equal, find_matching, find_where
 from expedition.trajectory.run_view import RunFields, RunView
@@ -247,9 +248,7 @@ class RunSet:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a DataFrame of parameters, replicate, status and scalar results, index ``run``."""
-        from expedition.trajectory.export import frame
-
-        return frame(self)
+        return frame(self.rows, self.runs, self._leaves)
 
     def to_csv(self, path: Any) -> None:
         """Write the table of `to_pandas` as CSV."""

@@ -6,6 +6,8 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from expedition.values._dtypes import dtype_from_json, dtype_to_json
+from expedition.values._references import read_npy, read_npz
 from expedition.values._standard import float_of, float_text, is_utf8
 from expedition.values._walk import (
     INLINE_BYTES,
@@ -26,54 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _LIST_ITEMSIZE = 4096  # bounds what a short list of text may claim
-
-
-def dtype_to_json(dtype: np.dtype[Any]) -> Json:
-    """Return the JSON of a dtype: its string, its character where the string is ambiguous, or its fields.
-
-    Raises ValueError for what is not described by these.
-    """
-    import numpy as np
-
-    if dtype.names is not None or dtype.subdtype is not None:
-        if dtype.hasobject:
-            raise ValueError("it has fields of dtype object")
-        tree: Json = _lists(dtype.descr)
-        if dtype_from_json(tree) != dtype:
-            raise ValueError("its fields overlap or are out of order")
-        return tree
-    same = np.dtype(dtype.str)
-    return dtype.str if same.type is dtype.type or same != dtype else dtype.char
-
-
-def _lists(descr: Any) -> Any:
-    return [_lists(part) for part in descr] if isinstance(descr, list | tuple) else descr
-
-
-def _fields(descr: Any) -> Any:
-    """Turn the lists of JSON into the tuples that numpy wants."""
-    if isinstance(descr, str):
-        return descr
-    out = []
-    for name, kind, *shape in expect(descr, list):
-        title = tuple(name) if isinstance(name, list) else name
-        out.append((title, _fields(kind), *(tuple(expect(n, int) for n in dims) for dims in shape)))
-    return out
-
-
-def dtype_from_json(tree: Json) -> np.dtype[Any]:
-    """Return the dtype of `dtype_to_json`; ValueError or TypeError when it is none, or has objects."""
-    import numpy as np
-
-    if isinstance(tree, str):
-        dtype = np.dtype(tree)
-        if dtype.names is not None or dtype.subdtype is not None or dtype.metadata:
-            raise ValueError(f"{tree[:40]!r} is not one dtype")
-    else:
-        dtype = np.lib.format.descr_to_dtype(_fields(tree))
-    if dtype.hasobject:
-        raise ValueError("dtype object is never stored")
-    return dtype
 
 
 def _long_text(value: Any) -> str:
@@ -359,8 +313,6 @@ def masked_array(dec: Decoder, tag: Tag, data: Any, mask: Any) -> Any:
 
 def _decode_masked(dec: Decoder, tag: Tag) -> Any:
     if "file" in tag:
-        from expedition.values.files import read_npz
-
         parts = read_npz(dec.folder, tag)
         return masked_array(dec, tag, parts["data"], parts.get("mask", False))
     mask = False if tag["mask"] is False else decode_array(dec, tag["mask"])
@@ -374,8 +326,6 @@ def _masked_constant(_: Decoder, tag: Tag) -> Any:
 
 
 def _read_npy(dec: Decoder, tag: Tag) -> Any:
-    from expedition.values.files import read_npy
-
     return read_npy(dec.folder, tag)
 
 

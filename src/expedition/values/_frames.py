@@ -6,7 +6,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from expedition.errors import DamagedError
 from expedition.values import _arrays, _pandas
+from expedition.values._references import read_npz, resolve_file
 from expedition.values._standard import decode_zone, encode_zone
 from expedition.values._walk import (
     INT64_MAX,
@@ -85,59 +87,8 @@ def _decode_timestamp(dec: Decoder, tag: Tag) -> Any:
     return value if zone is None else value.tz_localize("UTC").tz_convert(zone)
 
 
-def as_frame(value: Any) -> tuple[Any, Tag]:
-    """Return a frame with text columns for a DataFrame or Series, and what else a reference must say.
-
-    The frame is None for other types and names.
-    """
+def _read_frame_file(dec: Decoder, path: Path, tag: Tag) -> Any:
     pd = untyped("pandas")
-
-    from expedition.values.tagged import encode
-
-    tag: Tag = {}
-    if type(value) is pd.Series:
-        tag |= {"series": True, "name": encode(value.name)}
-        value = value.to_frame(name="value")
-    if type(value) is not pd.DataFrame:
-        return None, {}
-    names = list(value.columns)
-    plain = type(value.columns) is pd.Index and value.columns.name is None
-    if not plain or not all(type(name) is str for name in names) or len(set(names)) < len(names):
-        tag["columns"] = encode(value.columns)
-        value = value.set_axis([str(i) for i in range(len(names))], axis=1)
-    if getattr(value.index, "freq", None) is not None:
-        tag["freq"] = value.index.freqstr
-    return value, tag
-
-
-def csv_columns(frame: Any) -> Tag | None:
-    """Return what a reference to a ``.csv`` must say about its columns, or None when csv cannot keep them."""
-    pd = untyped("pandas")
-
-    index = frame.index
-    plain = type(index) is pd.RangeIndex and (index.start, index.step, index.name) == (0, 1, None)
-    names = list(frame.columns)
-    if not plain or frame.columns.name is not None or not all(type(name) is str for name in names):
-        return None
-    kinds = [str(dtype) for dtype in frame.dtypes]
-    known = [
-        kind in ("str", "object") or kind.lstrip("u").startswith(("int", "float", "bool")) for kind in kinds
-    ]
-    return {"names": names, "dtypes": kinds} if names and all(known) else None
-
-
-def reads_back(path: Path, tag: Tag, value: Any) -> bool:
-    """Tell whether a file that was just written gives exactly the frame or series that it is of."""
-    try:
-        return _pandas.identical(_read_frame_file(path, tag), value)
-    except Exception:
-        return False
-
-
-def _read_frame_file(path: Path, tag: Tag) -> Any:
-    pd = untyped("pandas")
-
-    from expedition.values.tagged import decode
 
     if tag["format"] == "parquet":
         frame = pd.read_parquet(path, engine="pyarrow")
@@ -162,20 +113,17 @@ def _read_frame_file(path: Path, tag: Tag) -> Any:
         frame.index.freq = expect(tag["freq"], str)
     if tag.get("series"):
         series = frame["value"]
-        series.name = decode(tag["name"])
+        series.name = dec.value(tag["name"])
         return series
     if "columns" in tag:
-        frame.columns = decode(tag["columns"])
+        frame.columns = dec.value(tag["columns"])
     return frame
 
 
 def _decode_frame(dec: Decoder, tag: Tag) -> Any:
-    from expedition.errors import DamagedError
-    from expedition.values.files import resolve_file
-
     path = resolve_file(dec.folder, tag["file"])
     try:
-        value = _read_frame_file(path, tag)
+        value = _read_frame_file(dec, path, tag)
     except ImportError as error:
         raise DamagedError(f"{path}: needs pandas: pip install 'pytest-expedition[analysis]'") from error
     if list(value.shape) != tag["shape"]:
@@ -220,8 +168,6 @@ def _decode_sparse(dec: Decoder, tag: Tag) -> Any:
     sparse = untyped("scipy.sparse")
 
     if "file" in tag:
-        from expedition.values.files import read_npz
-
         parts = read_npz(dec.folder, tag)
     else:
         parts = {name: _arrays.decode_array(dec, part) for name, part in expect(tag["parts"], dict).items()}

@@ -12,6 +12,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from expedition.errors import UnstorableError
+from expedition.values._text import canonical_text
 from expedition.values._walk import Attribute, DecodeFunction, Decoder, Encoder, Json, Tag, expect
 
 _HEAP_TYPE = 1 << 9
@@ -121,8 +122,6 @@ def _parts(dec: Decoder, tag: Tag) -> tuple[Opaque, type | None]:
 
 
 def _decode_enum(dec: Decoder, tag: Tag) -> Any:
-    from expedition.values.tagged import canonical, canonical_text
-
     opaque, cls = _parts(dec, tag)
     name = expect(opaque.fields["name"], str, type(None))
     if cls is None or not issubclass(cls, enum.Enum):
@@ -135,7 +134,7 @@ def _decode_enum(dec: Decoder, tag: Tag) -> Any:
     if "value" not in opaque.fields:
         return member
     try:
-        same = canonical(member.value) == canonical_text(tag["fields"]["value"])
+        same = dec.canonical(member.value) == canonical_text(tag["fields"]["value"])
     except UnstorableError:
         same = False
     return member if same else opaque

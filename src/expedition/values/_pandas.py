@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from expedition.errors import DamagedError, UnstorableError
@@ -17,8 +18,11 @@ _MASKED = {
 _REMEDY = "convert it to plain columns, or commit it as a file of your own"
 
 
-def identical(left: Any, right: Any) -> bool:
-    """Tell whether two pandas objects are the same in class, index, dtypes and every value."""
+def identical(left: Any, right: Any, canonical: Callable[[Any], str]) -> bool:
+    """Tell whether two pandas objects are the same in class, index, dtypes and every value.
+
+    `canonical` gives the text by which items of object columns are compared.
+    """
     pd = untyped("pandas")
     testing = pd.testing
 
@@ -35,12 +39,12 @@ def identical(left: Any, right: Any) -> bool:
         else:
             testing.assert_index_equal(left, right, exact=True, check_exact=True)
             parts = [(left, right)]
-        return all(_same_items(a, b) for a, b in parts)
+        return all(_same_items(a, b, canonical) for a, b in parts)
     except AssertionError:
         return False
 
 
-def _same_items(left: Any, right: Any) -> bool:
+def _same_items(left: Any, right: Any, canonical: Callable[[Any], str]) -> bool:
     """Compare what pandas.testing lets pass: types of items of object columns, -0.0, names, freq, dtypes."""
     pd = untyped("pandas")
 
@@ -50,11 +54,11 @@ def _same_items(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, pd.MultiIndex):
         levels = zip(left.levels, right.levels, strict=True)
-        return all(_same_items(a, b) for a, b in levels) and all(
+        return all(_same_items(a, b, canonical) for a, b in levels) and all(
             (a == b).all() for a, b in zip(left.codes, right.codes, strict=True)
         )
     if left.dtype == object:
-        return all(map(_same_item, left.array, right.array))
+        return all(_same_item(a, b, canonical) for a, b in zip(left.array, right.array, strict=False))
     if left.dtype.kind in "fc" and hasattr(left.dtype, "str"):
         return bool(left.to_numpy().tobytes() == right.to_numpy().tobytes())
     return True
@@ -67,9 +71,7 @@ def _names(value: Any) -> Any:
     return [(type(name), name) for name in names]
 
 
-def _same_item(left: Any, right: Any) -> bool:
-    from expedition.values.tagged import canonical
-
+def _same_item(left: Any, right: Any, canonical: Callable[[Any], str]) -> bool:
     if type(left) is not type(right):
         return False
     try:
@@ -80,14 +82,12 @@ def _same_item(left: Any, right: Any) -> bool:
 
 def encode(enc: Encoder, value: Any) -> Json:
     """Return the tag of a DataFrame, Series or Index; refuse what does not come back the same."""
-    from expedition.values.tagged import decode as decode_tree
-
     try:
         tag = _any(enc, value)
     except NotImplementedError as error:
         enc.refuse(value, f"{error}: {_REMEDY}")
     try:
-        same = identical(decode_tree(tag), value)
+        same = identical(enc.decoded(tag), value, enc.canonical)
     except DamagedError:
         same = False
     if not same:

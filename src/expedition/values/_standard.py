@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from expedition.values._text import canonical_text
 from expedition.values._walk import (
     INT64_MAX,
     INT64_MIN,
@@ -115,8 +116,6 @@ def _decode_pairs(dec: Decoder, tag: Tag) -> dict[Any, Any]:
 
 
 def _set(enc: Encoder, value: Any) -> Json:
-    from expedition.values.tagged import canonical_text
-
     items = [enc.at(item, item) for item in value]
     return {"$": type(value).__name__, "v": sorted(items, key=canonical_text)}
 

@@ -47,6 +47,12 @@ class Encoder(Protocol):
     def at(self, step: Any, value: Any) -> Json:
         """Return the tree of the value at `step` (an index, a key or an `Attribute`) of the current one."""
 
+    def canonical(self, value: Any) -> str:
+        """Return the canonical text of a value by itself; raises UnstorableError when it has none."""
+
+    def decoded(self, tree: Json) -> Any:
+        """Return the value of a whole tree without files; raises DamagedError when it is malformed."""
+
     def slashed(self) -> str:
         """Return the current location as a slashed key."""
 
@@ -61,6 +67,9 @@ class Decoder(Protocol):
 
     def value(self, tree: Json) -> Any:
         """Return the value of a tree."""
+
+    def canonical(self, value: Any) -> str:
+        """Return the canonical text of a value by itself; raises UnstorableError when it has none."""
 
 
 EncodeFunction: TypeAlias = Callable[[Encoder, Any], Json]

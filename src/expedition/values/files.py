@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import unicodedata
-import zipfile
 import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
-from expedition.errors import DamagedError
-from expedition.values import _arrays, _frames
-from expedition.values._walk import SinkKind, Tag, expect
+from expedition.values._arrays import without_padding
+from expedition.values._dtypes import dtype_to_json
+from expedition.values._frames import sparse_parts
+from expedition.values._pandas import identical
+from expedition.values._references import read_npy, read_npz, resolve_file
+from expedition.values._walk import SinkKind, Tag, untyped
+from expedition.values.tagged import canonical, decode, encode
 
 MAX_STEM = 100  # characters; with suffix and hash a name stays below 120 characters and 255 bytes
 MAX_STEM_BYTES = 200
@@ -59,31 +61,31 @@ class FileSink:
         import numpy as np
 
         if kind == "npy":
-            plain = _arrays.without_padding(array) if array.dtype.names else array
+            plain = without_padding(array) if array.dtype.names else array
             path = self._write(name, ".npy", lambda f: np.save(f, plain, allow_pickle=False))
             raw: Any = np.asarray(plain, order="C").reshape(-1).view(np.uint8) if plain.nbytes else b""
-            tag: Tag = {"$": "npy", "file": path, "dtype": _arrays.dtype_to_json(array.dtype)}
+            tag: Tag = {"$": "npy", "file": path, "dtype": dtype_to_json(array.dtype)}
             return {**tag, "shape": list(array.shape), "crc": f"{zlib.crc32(raw):08x}"}
         if kind == "masked":
             parts = {"data": np.asarray(array)}
             if array.mask is not np.ma.nomask:
                 parts["mask"] = np.asarray(array.mask)
         else:
-            parts = _frames.sparse_parts(array)
+            parts = sparse_parts(array)
         path = self._write(name, ".npz", lambda f: np.savez(f, **parts))  # type: ignore[arg-type]
-        dtype = _arrays.dtype_to_json(array.dtype)
+        dtype = dtype_to_json(array.dtype)
         return {"$": "npz", "file": path, "dtype": dtype, "shape": list(array.shape), "crc": self._crc(path)}
 
     def _put_frame(self, name: str, value: Any) -> Tag | None:
         for suffix, write, kept in ((".parquet", _to_parquet, "pyarrow"), (".csv", _to_csv, "pandas")):
             if find_spec(kept) is None:
                 continue
-            frame, tag = _frames.as_frame(value)
+            frame, tag = _as_frame(value)
             if frame is None:
                 return None
             tag = {"$": "frame", "format": suffix[1:], **tag, "shape": list(value.shape)}
             if suffix == ".csv":
-                columns = _frames.csv_columns(frame)
+                columns = _csv_columns(frame)
                 if columns is None:
                     continue
                 tag |= columns
@@ -91,11 +93,18 @@ class FileSink:
                 tag["file"] = self._write(name, suffix, lambda f, w=write, x=frame: w(x, f))  # type: ignore[misc]
             except Exception:  # the library has no form for this frame
                 continue
-            if _frames.reads_back(self.folder / tag["file"], tag, value):
+            if self._reads_back(tag, value):
                 tag["crc"] = self._crc(tag["file"])
                 return tag
             (self.folder / tag["file"]).unlink()
         return None
+
+    def _reads_back(self, tag: Tag, value: Any) -> bool:
+        """Tell whether the file that was just written gives exactly the frame or series that it is of."""
+        try:
+            return identical(decode(tag, folder=self.folder), value, canonical)
+        except Exception:
+            return False
 
     def _crc(self, path: str) -> str:
         crc = 0
@@ -128,82 +137,43 @@ def _to_csv(frame: Any, file: IO[bytes]) -> None:
     frame.to_csv(file, index=False, encoding="utf-8", lineterminator="\n")
 
 
-def resolve_file(folder: Path | None, reference: Any) -> Path:
-    """Return the path of a file reference inside `folder`.
+def _as_frame(value: Any) -> tuple[Any, Tag]:
+    """Return a frame with text columns for a DataFrame or Series, and what else a reference must say.
 
-    Raises:
-        DamagedError: the reference leaves the folder, there is no folder, or no such file.
+    The frame is None for other types and names.
     """
-    name = expect(reference, str)
-    if folder is None:
-        raise DamagedError(f"{name!r} is a file of a run folder: read it with folder=")
-    pure = PurePosixPath(name)
-    if (
-        not pure.parts
-        or pure.is_absolute()
-        or ".." in pure.parts
-        or "\\" in name
-        or "\0" in name
-        or ":" in name
-    ):
-        raise DamagedError(f"the file reference {name!r} leaves its folder")
-    root = Path(folder).resolve()
-    path = root.joinpath(*pure.parts)
-    if not path.resolve().is_relative_to(root):
-        raise DamagedError(f"the file reference {name!r} leaves its folder")
-    if not path.is_file():
-        raise DamagedError(f"{root / name}: the file is missing")
-    return path
+    pd = untyped("pandas")
+
+    tag: Tag = {}
+    if type(value) is pd.Series:
+        tag |= {"series": True, "name": encode(value.name)}
+        value = value.to_frame(name="value")
+    if type(value) is not pd.DataFrame:
+        return None, {}
+    names = list(value.columns)
+    plain = type(value.columns) is pd.Index and value.columns.name is None
+    if not plain or not all(type(name) is str for name in names) or len(set(names)) < len(names):
+        tag["columns"] = encode(value.columns)
+        value = value.set_axis([str(i) for i in range(len(names))], axis=1)
+    if getattr(value.index, "freq", None) is not None:
+        tag["freq"] = value.index.freqstr
+    return value, tag
 
 
-def read_npy(folder: Path | None, tag: Tag) -> Any:
-    """Return the array of a reference to a ``.npy`` file, which must have the recorded dtype and shape."""
-    path = resolve_file(folder, tag["file"])
-    try:
-        with path.open("rb") as file:
-            array = _read_member(file, path.stat().st_size)
-    except (ValueError, OSError, EOFError) as error:
-        raise DamagedError(f"{path}: not a whole .npy file: {error}") from error
-    _check(path, array, tag)
-    return array
+def _csv_columns(frame: Any) -> Tag | None:
+    """Return what a reference to a ``.csv`` must say about its columns, or None when csv cannot keep them."""
+    pd = untyped("pandas")
 
-
-def read_npz(folder: Path | None, tag: Tag) -> dict[str, Any]:
-    """Return the arrays of a reference to a ``.npz`` file by their names."""
-    path = resolve_file(folder, tag["file"])
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > path.stat().st_size:
-                    raise ValueError(f"{info.filename} is compressed")
-                with archive.open(info) as file:
-                    arrays[info.filename.removesuffix(".npy")] = _read_member(file, info.file_size)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DamagedError(f"{path}: not a whole .npz file: {error}") from error
-    return arrays
-
-
-def _read_member(file: IO[bytes], size: int) -> Any:
-    """Read one array after checking that its header does not promise more than there is."""
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("dtype object is never stored")
-    if any(n < 0 for n in shape) or size - file.tell() != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{size - file.tell()} bytes for shape {shape} and dtype {dtype}")
-    file.seek(0)
-    return npy.read_array(file, allow_pickle=False)
-
-
-def _check(path: Path, array: Any, tag: Tag) -> None:
-    dtype = _arrays.dtype_from_json(tag["dtype"])
-    if list(array.shape) != tag["shape"] or array.dtype != dtype:
-        stored = f"{tag['shape']} and {dtype} were stored"
-        raise DamagedError(f"{path}: shape {list(array.shape)} and dtype {array.dtype} where {stored}")
+    index = frame.index
+    plain = type(index) is pd.RangeIndex and (index.start, index.step, index.name) == (0, 1, None)
+    names = list(frame.columns)
+    if not plain or frame.columns.name is not None or not all(type(name) is str for name in names):
+        return None
+    kinds = [str(dtype) for dtype in frame.dtypes]
+    known = [
+        kind in ("str", "object") or kind.lstrip("u").startswith(("int", "float", "bool")) for kind in kinds
+    ]
+    return {"names": names, "dtypes": kinds} if names and all(known) else None
 
 
 __all__ = ["FileSink", "file_stem", "read_npy", "read_npz", "resolve_file"]

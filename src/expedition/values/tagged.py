@@ -7,13 +7,13 @@ tree may be written as UTF-8 without escapes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 from expedition.errors import DamagedError, UnstorableError
 from expedition.values import _arrays, _frames, _objects, _standard
 from expedition.values._objects import Opaque
+from expedition.values._text import canonical_text, dumps, loads
 from expedition.values._walk import INT64_MAX, INT64_MIN, ArraySink, Attribute, Json, SinkKind, Tag
 
 __all__ = [
@@ -77,6 +77,12 @@ class _Encoder:
             return self.tree(value)
         finally:
             self.steps.pop()
+
+    def canonical(self, value: Any) -> str:
+        return canonical(value)
+
+    def decoded(self, tree: Json) -> Any:
+        return decode(tree)
 
     def slashed(self) -> str:
         return "/".join([self.name, *map(str, self.steps)])
@@ -151,6 +157,9 @@ class _Decoder:
             return self.tagged(tree) if "$" in tree else {key: self.value(item) for key, item in tree.items()}
         return [self.value(item) for item in tree] if isinstance(tree, list) else tree
 
+    def canonical(self, value: Any) -> str:
+        return canonical(value)
+
     def tagged(self, tag: Tag) -> Any:
         kind = tag["$"]
         function = _DECODERS.get(kind) if isinstance(kind, str) else None
@@ -180,40 +189,6 @@ def decode(tree: Json, *, folder: Path | None = None) -> Any:
         return _Decoder(folder).value(tree)
     except RecursionError as error:
         raise DamagedError("a stored value is nested too deeply to be read") from error
-
-
-def dumps(tree: Json) -> str:
-    """Return a tree as strict JSON on one line, without blanks and without escapes of non-ASCII text."""
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not strict JSON")
-
-
-def loads(text: str | bytes) -> Any:
-    """Return the tree of JSON text; raises DamagedError when it is not strict JSON."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"not JSON: {error}") from error
-
-
-def _ordered(tree: Json) -> Json:
-    if isinstance(tree, list):
-        return [_ordered(item) for item in tree]
-    if isinstance(tree, dict):
-        tree = {key: _ordered(item) for key, item in tree.items()}
-        if tree.get("$") == "dict":
-            tree["v"].sort(key=lambda pair: canonical_text(pair[0]))
-    return tree
-
-
-def canonical_text(tree: Json) -> str:
-    """Return the one text of an encoded tree that does not depend on the order of dicts."""
-    return json.dumps(
-        _ordered(tree), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-    )
 
 
 def canonical(value: object, *, name: str = "value") -> str:
