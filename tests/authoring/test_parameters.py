@@ -365,3 +365,9 @@ class TestDiscovery:
         assert name_of_type(int | None) == "int | None"
         assert name_of_type(Literal["a", 1]) == "Literal['a', 1]"
         assert name_of_type(Any) == "Any"
+
+
+def test_an_integer_too_large_for_a_float_is_refused() -> None:
+    parameter = Parameter("x", "argument", float)
+    with pytest.raises(ExperimentError, match="parameter x must be float"):
+        parameter.read("1" + "0" * 400, origin="-P", experiment="exp_a")

@@ -355,3 +355,12 @@ class TestSelection:
         assert [made.runs[i].id for i in sorted(made.selected)] == wanted
         made.select(None)
         assert len(made.selected) == 4
+
+
+class TestEqualPoints:
+    def test_points_that_become_one_are_refused(self, plan) -> None:
+        with pytest.raises(ExperimentError, match=r"two points of the sweep are one"):
+            plan("""
+            @experiment.parametrize("a", [1, 1.0])
+            def exp_a(e, a: float = 0.0): ...
+            """)

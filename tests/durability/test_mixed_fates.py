@@ -1,4 +1,4 @@
-"""One sweep in which runs raise, exit, die and record nonsense: each has its own record, whatever the rest."""
+"""One sweep in which runs raise, exit, die and record nonsense: each has its own record."""
 
 from __future__ import annotations
 

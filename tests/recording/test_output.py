@@ -103,8 +103,10 @@ def test_a_failing_run_shows_the_beginning_of_its_log_in_the_report(lab: Laborat
     other.write(
         "exp_fails.py",
         """
-        import logging, sys
+        import logging, os, sys
         from expedition import experiment
+
+        held = [os.open(os.devnull, os.O_RDONLY)]
 
         @experiment.parametrize("x", [0, 1])
         def exp_fails(e, x: int = 0):
@@ -120,6 +122,8 @@ def test_a_failing_run_shows_the_beginning_of_its_log_in_the_report(lab: Laborat
                 e.track("s", i)
             sys.stdout.close()
             print("after close")
+            if held:
+                os.close(held.pop())  # now the log of the next run gets another descriptor than this one's
             assert x == 0
         """,
     )

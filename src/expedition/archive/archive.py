@@ -154,7 +154,7 @@ def _decoded(record: RunRecord, tagged: Any) -> Any:
 
 
 def _sweep_folders(root: Path) -> list[Path]:
-    """Sweep folders below `root`, oldest first (names begin with the time), without looking inside of them."""
+    """Sweep folders below `root`, oldest first (names begin with the time); their inside is not searched."""
     if (root / layout.SWEEP_FILE).is_file():
         return [root]
     found: list[Path] = []

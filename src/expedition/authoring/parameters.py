@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -123,7 +124,10 @@ class Parameter:
         except (TypeError, ValueError):
             return self.check(parsed, origin=origin, experiment=experiment)
         try:
-            return self._adapter.validate_json(document, strict=True)
+            value = self._adapter.validate_json(document, strict=True)
+            if type(value) is float and math.isinf(value) and type(parsed) is int:
+                raise self._refusal(parsed, origin, experiment)  # too large for a float
+            return value
         except ValidationError as error:
             if text is not None and (value := self._validate_text(text)) is not MISSING:
                 return value

@@ -185,7 +185,7 @@ def plan_sweep(
         design=design.describe() if design is not None else None,
         grid=None,
     )
-    _expand(plan, points)
+    _expand(plan, points, collapsed=bool(collapsed))
     return plan
 
 
@@ -270,7 +270,7 @@ def _check_storable(label: str, fixed: Mapping[str, Any], points: Sequence[Mappi
                 raise ExperimentError(f"{label}: parameter {error}") from None
 
 
-def _expand(plan: SweepPlan, points: Sequence[dict[str, Any]]) -> None:
+def _expand(plan: SweepPlan, points: Sequence[dict[str, Any]], *, collapsed: bool) -> None:
     from expedition.values import canonical
 
     texts: dict[int, tuple[Any, str, str]] = {}
@@ -291,7 +291,12 @@ def _expand(plan: SweepPlan, points: Sequence[dict[str, Any]]) -> None:
         described = [(name, *text_of(point[name])[1:]) for name in plan.swept]
         identity = tuple(canon for _, canon, _ in described)
         if identity in rows:
-            continue  # points that differed only in an axis which an override collapsed
+            if collapsed:
+                continue  # they differed in the axis that an override replaced
+            raise ExperimentError(
+                f"{plan.name}: two points of the sweep are one, {point}, as soon as values are typed and defaults "
+                f"filled in; keep one of them, or repeat it with @experiment.replicate(n)"
+            )
         rows[identity] = None
         for name, canon, _ in described:
             axes[name][canon] = None

@@ -229,7 +229,10 @@ class _Construction:
             except ValueError:  # Python's limit for decimal digits
                 raise self.error(node, f"the integer has {len(text):,} digits, which is too many") from None
         if kind == "float" and _FLOAT.match(text):
-            return _float(text)
+            number = _float(text)
+            if math.isinf(number) and "inf" not in text.lower():
+                raise self.error(node, f"{text} is too large for a float; infinity is written .inf")
+            return number
         if kind in {"null", "bool", "int", "float"}:
             raise self.error(node, f"{text!r} is no {kind}, as its tag says")
         raise self.unknown_tag(node)

@@ -30,7 +30,7 @@ class Artifacts:
         self._opened: dict[str, IO[Any]] = {}
 
     def path_for(self, name: str, *, overwrite: bool = False, suffix: str = "") -> tuple[str, Path]:
-        """Check an artifact's name; return it, completed by `suffix`, with its path, whose folder exists then.
+        """Check an artifact's name; return it, completed by `suffix`, with its path, whose folder is made.
 
         Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken.
         """

@@ -450,7 +450,7 @@ class Run:
         self.finish(outcomes.DONE if error is None else outcomes.FAILED, error=error)
 
     def _attempt(self, end: RunEnd, action: Callable[[], object]) -> bool:
-        """Do a part of the end; when it fails the run has failed, and the other parts get their turn still."""
+        """Do a part of the end; when it fails the run has failed, and the other parts get their turn."""
         before = len(end.problems)
         try:
             action()

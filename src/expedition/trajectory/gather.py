@@ -151,29 +151,38 @@ def gather(sweep: SweepFolder, lines: Iterable[dict[str, Any]]) -> Gathered:
         attempt=[0] * n,
         error=[""] * n,
     )
-    for line in lines:
-        row = line["index"]
-        if not 0 <= row < n:
-            continue
-        table.status[row] = line["status"]
-        table.start[row] = line["start"]
-        table.stop[row] = line["stop"]
-        table.worker[row] = line["worker"] or ""
-        table.seed[row] = line["seed"]
-        table.attempt[row] = line["attempt"]
-        table.error[row] = line["error"] or ""
-        _add(table.results, row, line["data"], table.spill)
-        # A member that would be empty is not written.
-        _add(table.derived, row, line.get("derived", {}), table.spill)
-        for name, about in line.get("series", {}).items():
-            table.series.setdefault(name, {})[row] = about
-        for path, note in line.get("annotations", {}).items():
-            table.annotations.setdefault(path, {})[row] = note
+    try:
+        for line in lines:
+            _take(table, line)
+    except BaseException:
+        table.spill.close()
+        raise
     table.results = merged(table.results, table.spill)
     table.derived = merged(table.derived, table.spill)
     # The lines of the workers come in no order; that of the runs makes the file a function of the folder.
     table.series = dict(sorted(table.series.items(), key=lambda item: (min(item[1]), item[0])))
     return table
+
+
+def _take(table: Gathered, line: dict[str, Any]) -> None:
+    """Sort one commit line into the columns."""
+    row = line["index"]
+    if not 0 <= row < table.n_runs:
+        return
+    table.status[row] = line["status"]
+    table.start[row] = line["start"]
+    table.stop[row] = line["stop"]
+    table.worker[row] = line["worker"] or ""
+    table.seed[row] = line["seed"]
+    table.attempt[row] = line["attempt"]
+    table.error[row] = line["error"] or ""
+    _add(table.results, row, line["data"], table.spill)
+    # A member that would be empty is not written.
+    _add(table.derived, row, line.get("derived", {}), table.spill)
+    for name, about in line.get("series", {}).items():
+        table.series.setdefault(name, {})[row] = about
+    for path, note in line.get("annotations", {}).items():
+        table.annotations.setdefault(path, {})[row] = note
 
 
 def _add(columns: dict[str, Cells], row: int, data: dict[str, Any], spill: Spill) -> None:
