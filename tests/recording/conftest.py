@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,11 +45,3 @@ def journalled(run: Run) -> Callable[[], RunRecord]:
         return record
 
     return replay
-
-
-def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as slash paths."""
-    found: dict[str, Any] = {}
-    for name, value in nested.items():
-        found |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found

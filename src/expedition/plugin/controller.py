@@ -101,8 +101,6 @@ class SweepController:
     def pytest_xdist_setupnodes(self) -> None:
         """Collect here before any worker starts: what is wrong is then a usage error, and nothing is written."""
         session = self._session
-        # A worker sees an archive folder that was made just now among its arguments, and would derive another one.
-        self._config.option.rootdir = str(self._config.rootpath)
         session.perform_collect()
         if session.testsfailed and not self._config.option.continue_on_collection_errors:
             word = "error" if session.testsfailed == 1 else "errors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -274,8 +275,7 @@ class RunExecution:
             )
         folder = binding.sweep.path / entry.folder
         attempt = binding.attempts.get(entry.index, 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        if attempt or (folder / layout.META_FILE).exists():
+        if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
             attempt = max(attempt, set_aside(folder) + 1)
         run, output = self._make_run(binding, planned, entry, folder, attempt)
         held = HeldVariables(item.function.__globals__)  # type: ignore[attr-defined]
@@ -365,6 +365,17 @@ def sendable(content: Any, longest: int = REPORT_LIMIT) -> Any:
     if isinstance(content, list | tuple):
         return [sendable(item) for item in content]
     return content
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make a run folder; returns whether it is new, and so without an earlier attempt."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+    return True
 
 
 def _end_in_user_code(error: ExpeditionError) -> None:

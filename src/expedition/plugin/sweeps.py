@@ -70,6 +70,10 @@ class Invocation:
         root = self.settings.rootdir
         self.provenance = collect_provenance(rootdir=root, argv=self.argv, exclude=self.settings.archive)
         self.diff = git_diff(root, exclude=self.settings.archive)
+        git = self.provenance.get("git")
+        if self.diff is not None and isinstance(git, dict):
+            git["diff"] = f"{layout.SOURCE_FOLDER}/{layout.DIFF_FILE}"
+            git["diff_truncated"] = self.diff[1]
 
 
 def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
@@ -275,6 +279,8 @@ def main() -> None:
             print(f"    {{name}} = {{shown if len(shown) < 80 else shown[:79] + '…'}}")
         for name, series in record.series.items():
             print(f"    {{name}}: series of {{len(series.step)}} values")
+    if not (SWEEP / "trajectory.h5").exists():
+        return  # the sweep was killed before its first trajectory; pytest --resume writes it
     with Trajectory.open(SWEEP) as trajectory:
         print(f"{{len(trajectory)}} runs in {{SWEEP / 'trajectory.h5'}}")
         # trajectory.find("status == 'done'"), trajectory.res.<name>.values, trajectory.to_pandas() …

@@ -27,6 +27,8 @@ class Store:
         self._live: dict[str, Any] = {}
         self._tagged: dict[str, Any] = {}
         self._scratch: dict[str, Any] = {}
+        # How many leaves stand below each prefix, so that a key is placed without a look at all others.
+        self._below: dict[str, int] = {}
         self._groups: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     @property
@@ -40,22 +42,20 @@ class Store:
         Raises `UnstorableError` naming key and type when the value cannot be kept exactly, or when `key`
         would make a group of a leaf or a leaf of a group.
         """
-        parts = _split(key)
+        _check_key(key)
         if key[0] == "_":
             self._scratch[key] = value
             return
         if type(value) in _IMMUTABLE and key in self._tagged:
             self._put(key, value)
             return
-        for i in range(1, len(parts)):
-            prefix = "/".join(parts[:i])
+        for prefix in _prefixes(key):
             if prefix in self._live:
                 raise UnstorableError(
                     f"{key}: {prefix} holds a value ({type(self._live[prefix]).__name__}), so it cannot be a "
                     f"group; delete it first or choose another key"
                 )
-        group = f"{key}/"
-        members = [name for name in self._live if name.startswith(group)]
+        members = self._members(key)
         if type(value) in _GROUPS and value and _is_group(value):
             try:
                 leaves = dict(_leaves(value, key))
@@ -72,7 +72,8 @@ class Store:
                     self._drop(name)
             for name, leaf in leaves.items():
                 self._put(name, leaf)
-            self._forget(key)
+            if members:
+                self._forget(key)
             self._groups[key] = value, leaves
             return
         if members:
@@ -84,7 +85,7 @@ class Store:
 
     def get(self, key: str) -> Any:
         """Return the value of a leaf, or a group as a nested dict. Raises `KeyError`."""
-        _split(key)
+        _check_key(key)
         if key[0] == "_":
             return self._scratch[key]
         if key in self._live:
@@ -99,11 +100,11 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Remove a leaf or a whole group. Raises `KeyError`."""
-        _split(key)
+        _check_key(key)
         if key[0] == "_":
             del self._scratch[key]
             return
-        names = [name for name in self._live if name == key or name.startswith(f"{key}/")]
+        names = [key] if key in self._live else self._members(key)
         if not names:
             raise KeyError(f"nothing is stored under {key!r}")
         for name in names:
@@ -113,7 +114,7 @@ class Store:
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
             return False
-        return key in self._live or key in self._scratch or any(n.startswith(f"{key}/") for n in self._live)
+        return key in self._live or key in self._scratch or key in self._below
 
     def nested(self) -> dict[str, Any]:
         """All values as a nested dict, scratch left out."""
@@ -164,12 +165,22 @@ class Store:
                 problems.append(f"{kind}: {error} (it was put into the dict {key} after that was stored)")
         return problems
 
+    def _members(self, key: str) -> list[str]:
+        """Keys of the leaves below the group `key`."""
+        if key not in self._below:
+            return []
+        group = f"{key}/"
+        return [name for name in self._live if name.startswith(group)]
+
     def _forget(self, key: str) -> None:
         for group in [group for group in self._groups if group == key or group.startswith(f"{key}/")]:
             del self._groups[group]
 
     def _put(self, key: str, value: Any) -> None:
         self._journal(key, self._encode(key, value))
+        if key not in self._live:
+            for prefix in _prefixes(key):
+                self._below[prefix] = self._below.get(prefix, 0) + 1
         self._live[key] = value
 
     def _encode(self, key: str, value: Any) -> Any:
@@ -186,6 +197,10 @@ class Store:
     def _drop(self, key: str) -> None:
         self._write(f'{{"e":"drop","k":{json.dumps(key)}}}')
         del self._live[key], self._tagged[key]
+        for prefix in _prefixes(key):
+            self._below[prefix] -= 1
+            if not self._below[prefix]:
+                del self._below[prefix]
 
 
 class Group(dict[str, Any]):
@@ -243,7 +258,12 @@ def _same_array(value: Any, tagged: Any) -> bool:
     return bool(f"{zlib.crc32(raw):08x}" == tagged["crc"])
 
 
-def _split(key: object) -> list[str]:
+def _prefixes(key: str) -> list[str]:
+    """The groups that a key stands in: ``a`` and ``a/b`` for ``a/b/c``."""
+    return [key[:i] for i, letter in enumerate(key) if letter == "/"]
+
+
+def _check_key(key: object) -> None:
     if not isinstance(key, str):
         raise ExperimentError(f"a key of the store must be a text, but got {key!r} ({type(key).__name__})")
     parts = key.split("/")
@@ -251,7 +271,6 @@ def _split(key: object) -> list[str]:
         raise ExperimentError(
             f"a key of the store must be names joined by single slashes, such as 'rmse/mean', but got {key!r}"
         )
-    return parts
 
 
 def _is_group(value: dict[Any, Any]) -> bool:
