@@ -294,6 +294,6 @@ def test_importing_is_light() -> None:
 
 
 def test_a_number_too_large_for_a_float_is_no_infinity() -> None:
-    with pytest.raises(ExperimentError, match="too large for a float; infinity is written .inf"):
+    with pytest.raises(ExperimentError, match=r"too large for a float; infinity is written \.inf"):
         load_yaml("1e400", source="-P")
     assert load_yaml("-.inf", source="-P") == float("-inf")

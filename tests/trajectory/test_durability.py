@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 from expedition.trajectory import Trajectory, compile_trajectory
+from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 LOOP = """
 import sys

@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tests.trajectory.conftest import BuildSweep
 
 from expedition.errors import DamagedError, RecordNotFoundError, TrajectoryFormatError
 from expedition.trajectory import Trajectory, compile_trajectory
+from tests.trajectory.conftest import BuildSweep
 
 
 @pytest.fixture

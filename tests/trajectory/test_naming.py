@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.trajectory.conftest import BuildSweep
 
 from expedition.errors import (
     AmbiguousNameError,
@@ -21,6 +20,7 @@ from expedition.errors import (
     RecordNotFoundError,
 )
 from expedition.trajectory import Trajectory, compile_trajectory
+from tests.trajectory.conftest import BuildSweep
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
-from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 from expedition.trajectory import compile_trajectory
+from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 ENGINES = ["h5netcdf", "netcdf4"]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.trajectory.conftest import BuildSweep, SweepBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expedition.errors import NameNotFoundError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.values import encode
+from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 ABSENT = object()
 

@@ -9,10 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.trajectory.conftest import START, BuildSweep
 
 from expedition.recording.journal import Journal
 from expedition.trajectory import Trajectory, compile_trajectory
+from tests.trajectory.conftest import START, BuildSweep
 
 
 def test_scalars_of_all_runs(build_sweep: BuildSweep) -> None:
@@ -72,7 +72,10 @@ def test_states_tell_ints_and_none_among_floats(build_sweep: BuildSweep) -> None
     builder.run(0, series={"s": [1.0] * 9000 + [1, None]})
     with h5py.File(compile_trajectory(builder.path)) as file:
         assert file["_state/series/s"][-3:].tolist() == [1, 3, 2]
-        assert file["_state/series/s"].attrs["flag_meanings"] == "missing value none int_in_float see_json numpy_scalar"
+        assert (
+            file["_state/series/s"].attrs["flag_meanings"]
+            == "missing value none int_in_float see_json numpy_scalar"
+        )
 
 
 def test_numpy_and_builtin_numbers_share_a_series(build_sweep: BuildSweep) -> None:

@@ -11,10 +11,8 @@ from zoneinfo import ZoneInfo
 import h5py
 import numpy as np
 import pytest
-from tests.values.equality import exactly_equal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.values.test_tagged import scalars, values
 
 from expedition.errors import DamagedError
 from expedition.values import (
@@ -28,6 +26,8 @@ from expedition.values import (
     encode,
     restore,
 )
+from tests.values.equality import exactly_equal
+from tests.values.test_tagged import scalars, values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

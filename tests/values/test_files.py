@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.values.equality import cases, exactly_equal
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from tests.values.test_tagged import FRAMES, SPARSE
 
 from expedition.errors import DamagedError, UnstorableError
 from expedition.values import FileSink, decode, dumps, encode, files, loads
+from tests.values.equality import cases, exactly_equal
+from tests.values.test_tagged import FRAMES, SPARSE
 
 ARRAYS = [
     np.arange(1000.0),

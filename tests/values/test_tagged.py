@@ -23,7 +23,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from tests.values.equality import cases, exactly_equal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -31,6 +30,7 @@ from scipy import sparse
 
 from expedition.errors import DamagedError, UnstorableError
 from expedition.values import Opaque, canonical, decode, dumps, encode, is_storable, loads, tagged
+from tests.values.equality import cases, exactly_equal
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

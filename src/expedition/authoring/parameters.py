@@ -279,8 +279,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:
         # One name that only a type checker knows must not cost the others their types.
-        raw = {n: a for n, a in getattr(function, "__annotations__", {}).items() if not isinstance(a, str)}
-        return raw
+        return {n: a for n, a in getattr(function, "__annotations__", {}).items() if not isinstance(a, str)}
 
 
 def _hints_of_module(namespace: Mapping[str, Any]) -> dict[str, Any]:

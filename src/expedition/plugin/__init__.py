@@ -43,7 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Set parameters from a YAML file of NAME: VALUE (repeatable)",
     )
     add("--tag", action="append", default=[], metavar="TAG", help="Tag every run (repeatable)")
-    add("--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)")
+    add(
+        "--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)"
+    )
     add("--archive", metavar="DIR", help="Archive root (default: ini experiment_archive, <rootdir>/results)")
     add(
         "--resume",

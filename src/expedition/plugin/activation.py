@@ -33,7 +33,9 @@ def join_paths(early_config: pytest.Config, args: list[str]) -> None:
         args.append(path)
     # --lf must not mix the experiments that failed with the tests that did, and dots would break the live line.
     if early_config.pluginmanager.has_plugin("cacheprovider"):
-        _override_ini(early_config, "cache_dir", str(Path(str(early_config.getini("cache_dir"))) / "experiments"))
+        _override_ini(
+            early_config, "cache_dir", str(Path(str(early_config.getini("cache_dir"))) / "experiments")
+        )
     if getattr(namespace, "verbose", 0) <= 0:  # without the terminal plugin there is no -v
         _override_ini(early_config, "console_output_style", "classic")
 
@@ -77,7 +79,9 @@ def activate(config: pytest.Config) -> None:
     if worker is not None:
         from expedition.plugin.worker import SweepWorker
 
-        manager.register(SweepWorker(config, collection, execution, worker["expedition"]), "expedition-worker")
+        manager.register(
+            SweepWorker(config, collection, execution, worker["expedition"]), "expedition-worker"
+        )
     else:
         from expedition.plugin.controller import SweepController
 

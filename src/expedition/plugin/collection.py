@@ -105,7 +105,12 @@ class ExperimentCollection:
             error = call.excinfo.value
             if isinstance(error, ExperimentError):
                 line = next(
-                    (e.lineno + 1 for e in reversed(call.excinfo.traceback) if Path(e.path) == collector.path), 0
+                    (
+                        e.lineno + 1
+                        for e in reversed(call.excinfo.traceback)
+                        if Path(e.path) == collector.path
+                    ),
+                    0,
                 )
                 self._refuse(collector.path, error, None, line)
                 report.outcome, report.longrepr, report.result = "passed", None, []
@@ -138,7 +143,9 @@ class ExperimentCollection:
                 self._sources[path] = stream.read()
         module = vars(collector.obj)
         siblings = sum(
-            spec_of(value) is not None and value.__module__ == collector.obj.__name__ and value.__name__ == name
+            spec_of(value) is not None
+            and value.__module__ == collector.obj.__name__
+            and value.__name__ == name
             for name, value in module.items()
         )
         return plan_sweep(
@@ -204,7 +211,9 @@ class ExperimentCollection:
 
         known = {"replicate", "rep"}
         for plan in self.plans.values():
-            known |= {prefix + n for n in plan.parameters for prefix in ("", "params.", "parameters.", "par.")}
+            known |= {
+                prefix + n for n in plan.parameters for prefix in ("", "params.", "parameters.", "par.")
+            }
         try:
             check_names(where, known)
         except ExperimentError as error:

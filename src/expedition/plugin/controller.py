@@ -204,9 +204,7 @@ class SweepController:
             raise pytest.UsageError(str(error)) from None
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
         workers = len(getattr(self._config.option, "tx", None) or ()) or 1
-        self._progress = Progress(
-            self._reporter, verbose=self._config.get_verbosity() > 0, workers=workers
-        )
+        self._progress = Progress(self._reporter, verbose=self._config.get_verbosity() > 0, workers=workers)
         self._progress.chatty = total == 1 and not self._distributed and self._config.get_verbosity() >= 0
         if not self._distributed:
             self._execution.listener = self._progress
@@ -298,7 +296,9 @@ class SweepController:
             return
         for sweep in self.sweeps.values():
             if sweep.resumption is not None:
-                self._say(f"resuming {sweep.path.name} of {sweep.plan.name}: {sweep.resumption.describe(sweep.plan)}")
+                self._say(
+                    f"resuming {sweep.path.name} of {sweep.plan.name}: {sweep.resumption.describe(sweep.plan)}"
+                )
         for message in self._messages:
             self._say(f"warning: {message}")
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
@@ -313,7 +313,7 @@ class SweepController:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: object) -> tuple[str, str, object] | None:
         """Name outcomes as the archive does; below ``-v`` the live line stands for the dots."""
-        if not isinstance(report, pytest.TestReport) or report.when == "teardown" and report.passed:
+        if not isinstance(report, pytest.TestReport) or (report.when == "teardown" and report.passed):
             return None
         quiet = self._config.get_verbosity() <= 0
         if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
@@ -333,7 +333,9 @@ class SweepController:
         if facts is not None:
             sweep = self.sweeps.get(facts["node"])
             if sweep is not None:
-                self._count(sweep, facts["index"], facts["status"], facts["duration"], facts["error"], report.nodeid)
+                self._count(
+                    sweep, facts["index"], facts["status"], facts["duration"], facts["error"], report.nodeid
+                )
         elif report.when not in ("setup", "call", "teardown"):
             found = self._by_node_id(report.nodeid)
             if found is not None:
@@ -404,17 +406,20 @@ class SweepController:
         missing = sum(len(sweep.selected) - len(sweep.statuses) for sweep in self.sweeps.values())
         if missing and self._progress is not None:
             self._messages.append(f"{missing} selected runs did not finish; --resume goes on with them")
-        bad = missing or any(s not in outcomes.SETTLED for sweep in self.sweeps.values() for s in sweep.statuses.values())
-        if bad and self._progress is not None and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
+        bad = missing or any(
+            s not in outcomes.SETTLED for sweep in self.sweeps.values() for s in sweep.statuses.values()
+        )
+        if (
+            bad
+            and self._progress is not None
+            and session.exitstatus
+            in (
+                pytest.ExitCode.OK,
+                pytest.ExitCode.NO_TESTS_COLLECTED,
+            )
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if (
-            self._resumptions
-            and not self.sweeps
-            and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
-        ):
+        if self._resumptions and not self.sweeps and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = pytest.ExitCode.OK  # everything is settled: nothing to do is no failure
         return result
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -281,9 +280,7 @@ class RunExecution:
         held = HeldVariables(item.function.__globals__)  # type: ignore[attr-defined]
         code = getattr(inspect.unwrap(item.function), "__code__", None)  # type: ignore[attr-defined]
         live = LiveRun(run, binding, output, held, code)
-        variables = {
-            name: run.params[name] for name, p in plan.parameters.items() if p.kind == "variable"
-        }
+        variables = {name: run.params[name] for name, p in plan.parameters.items() if p.kind == "variable"}
         self._random.seed(run.seed)
         self._figures.remember()
         held.hold(variables)
@@ -396,5 +393,3 @@ def seed_identity(plan: SweepPlan, run: PlannedRun) -> str:
     from expedition.authoring.identity import run_key
 
     return run_key(plan.file, plan.function, {}, run.replicate)
-
-

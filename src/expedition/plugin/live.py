@@ -70,7 +70,9 @@ class Screen:
 
     def write_line(self, text: str) -> None:
         """Write a line of its own."""
-        begun = self._reporter.currentfspath is not None  # pytest has written a name and waits for the outcome
+        begun = (
+            self._reporter.currentfspath is not None
+        )  # pytest has written a name and waits for the outcome
         self._reporter.currentfspath = None
         self.write(f"\n{text}\n" if begun else f"{text}\n")
 
@@ -222,5 +224,8 @@ class Progress:
         if newest[1] is None or time.time() - newest[0] > 5:
             return ""
         state = newest[1]
-        what = state.get("message") or f"{state.get('done')}{'/' + str(state['total']) if state.get('total') else ''}"
+        what = (
+            state.get("message")
+            or f"{state.get('done')}{'/' + str(state['total']) if state.get('total') else ''}"
+        )
         return f"{state.get('run')}: {what}" if state.get("run") else str(what)

@@ -43,9 +43,13 @@ def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | 
         row = {"run": str(run.index), "replicate": run.replicate, "key": run.key[:8], **run.point}
         rows.append({name: row[name] for name in columns if name in row})
     if len(runs) > 1 or plan.swept:
-        yield render_table([{n: "" if v is None and n == "" else v for n, v in r.items()} for r in rows], columns)
+        yield render_table(
+            [{n: "" if v is None and n == "" else v for n, v in r.items()} for r in rows], columns
+        )
     if plan.fixed:
-        yield "constant: " + ", ".join(f"{name}={format_cell(value, 40)}" for name, value in plan.fixed.items())
+        yield "constant: " + ", ".join(
+            f"{name}={format_cell(value, 40)}" for name, value in plan.fixed.items()
+        )
     yield ""
 
 
@@ -60,7 +64,8 @@ def summary_lines(path: Path, *, base: Path) -> Iterator[str]:
         entry = sweep.entries[line["index"]]
         counts[line["status"]] = counts.get(line["status"], 0) + 1
         row: dict[str, object] = {
-            name: decode(value, folder=path / entry.folder) for name, value in sweep.parameters_of(entry).items()
+            name: decode(value, folder=path / entry.folder)
+            for name, value in sweep.parameters_of(entry).items()
         }
         row["status"] = line["status"]
         for name, tagged in line["data"].items():
@@ -90,7 +95,11 @@ def is_scalar(tagged: Any) -> bool:
     """Whether tagged JSON is a number, truth value or short text, fit for a cell of a table."""
     if isinstance(tagged, dict):
         return tagged.get("$") in ("float", "np", "int", "complex") and len(str(tagged.get("v", ""))) <= 40
-    return tagged is None or isinstance(tagged, bool | int | float) or (isinstance(tagged, str) and len(tagged) <= 60)
+    return (
+        tagged is None
+        or isinstance(tagged, bool | int | float)
+        or (isinstance(tagged, str) and len(tagged) <= 60)
+    )
 
 
 def relative(path: Path, base: Path) -> str:

@@ -241,9 +241,7 @@ def _new_folder(namespace: Path) -> Path:
         return path
 
 
-def _write_sources(
-    path: Path, plan: SweepPlan, invocation: Invocation, conftests: Iterable[Path]
-) -> None:
+def _write_sources(path: Path, plan: SweepPlan, invocation: Invocation, conftests: Iterable[Path]) -> None:
     root = invocation.settings.rootdir
     file = Path(root / plan.file)
     own = [c for c in conftests if file.is_relative_to(c.parent) and c.is_relative_to(root)]
@@ -260,7 +258,7 @@ def _write_sources(
 def analysis_script(plan: SweepPlan) -> str:
     """The text of ``analysis.py``: it reloads the sweep it stands in, wherever that was copied."""
     title = json.dumps(f"{plan.name}: {plan.description.splitlines()[0] if plan.description else 'analysis'}")
-    return f'''{title}
+    return f"""{title}
 # Reload this sweep: python analysis.py            (needs pytest-expedition, and nothing of the experiment)
 
 from pathlib import Path
@@ -288,6 +286,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-'''
-
-
+"""

@@ -62,6 +62,17 @@ def write_all(descriptor: int, content: bytes) -> None:
         written += os.write(descriptor, content[written:])
 
 
+class Encoded(str):
+    """JSON text as `dump_pretty` writes it for a member; for what is written more than once."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: object) -> Encoded:
+        """Encode `value`."""
+        return cls(_member(value))
+
+
 def dump_pretty(content: object) -> bytes:
     """Strict JSON for people: one member a line at the top, rows of lists compact."""
     if not isinstance(content, dict):
@@ -71,6 +82,8 @@ def dump_pretty(content: object) -> bytes:
 
 
 def _member(value: object) -> str:
+    if isinstance(value, Encoded):
+        return value
     if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         rows = ",\n  ".join(map(_encode, value))
         return f"[\n  {rows}\n ]"

@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from expedition.recording import layout
-from expedition.recording.files import dump_pretty, overwrite_file, replace_file, room_of
+from expedition.recording.files import Encoded, dump_pretty, overwrite_file, replace_file, room_of
 from expedition.version import __version__
 
 
@@ -41,6 +42,20 @@ class RunIdentity:
     notes: tuple[str, ...]
     folder: Path
     sweep: Path
+
+    @cached_property
+    def encoded(self) -> dict[str, Encoded]:
+        """Members of the meta file that stay as they are, for it is written at the start and at the end."""
+        parameters = {name: {"value": value, **self.about.get(name, {})} for name, value in self.tagged.items()}
+        members = {
+            "index": self.index,
+            "replicate": self.replicate,
+            "attempt": self.attempt,
+            "experiment": self.experiment,
+            "parameters": parameters,
+            "seed": self.seed,
+        }
+        return {name: Encoded.of(value) for name, value in members.items()}
 
 
 @dataclass
@@ -78,7 +93,7 @@ def write_meta(
     identity: RunIdentity,
     end: RunEnd,
     *,
-    process: Mapping[str, Any],
+    process: Mapping[str, Any] | Encoded,
     rng: Mapping[str, Any],
     extras: Mapping[str, Any],
     in_place: bool = False,
@@ -88,9 +103,7 @@ def write_meta(
     With `in_place` it is written over the one that is there, which a full disk still allows; of the traceback
     then only the end is kept that finds room.
     """
-    parameters = {
-        name: {"value": value, **identity.about.get(name, {})} for name, value in identity.tagged.items()
-    }
+    fixed = identity.encoded
     outcome: dict[str, Any] = {"error": end.error, "expected_failure": end.expected_failure}
     if end.criterion:
         outcome["criterion"] = end.criterion
@@ -102,18 +115,18 @@ def write_meta(
         "format": layout.RUN_FORMAT,
         "format_version": layout.FORMAT_VERSION,
         "id": identity.id,
-        "index": identity.index,
+        "index": fixed["index"],
         "key": identity.key,
-        "replicate": identity.replicate,
-        "attempt": identity.attempt,
+        "replicate": fixed["replicate"],
+        "attempt": fixed["attempt"],
         "status": end.status,
-        "experiment": identity.experiment,
+        "experiment": fixed["experiment"],
         "sweep": identity.sweep.name,
         "start": isoformat(end.start),
         "stop": isoformat(end.stop) if end.stop is not None else None,
         "duration": (end.stop - end.start) / 1e6 if end.stop is not None else None,
-        "parameters": parameters,
-        "seed": identity.seed,
+        "parameters": fixed["parameters"],
+        "seed": fixed["seed"],
         "rng": rng,
         "process": process,
         "versions": versions(),

@@ -14,7 +14,7 @@ from expedition.errors import ArtifactError, UnstorableError, near_matches
 from expedition.recording import artifacts as forms
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
-from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.files import Encoded, dump_pretty, replace_file
 from expedition.recording.journal import Journal
 from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
@@ -69,6 +69,7 @@ class Run:
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
         self._end = RunEnd(outcomes.PENDING, 0)
+        self._process = Encoded()
 
     @classmethod
     def detached(cls, path: Path | str, /, *, seed: int = 0, **parameters: Any) -> Run:
@@ -368,6 +369,7 @@ class Run:
     def start(self) -> None:
         """Begin the record: the meta file says ``running``, output goes to the log. Raises `OSError`."""
         self._end = RunEnd(outcomes.RUNNING, time.time_ns() // 1000)
+        self._process = Encoded.of(process_identity(self._writer))
         self._write_meta()
         if self._output is not None:
             self._output.start()
@@ -466,16 +468,6 @@ class Run:
         return False
 
     def _write_meta(self, *, in_place: bool = False) -> None:
-        host, boot = host_identity()
-        process: dict[str, Any] = {
-            "host": host,
-            "boot_id": boot,
-            "pid": os.getpid(),
-            "worker": "",
-            "writer": "",
-        }
-        if self._writer is not None:
-            process |= {"worker": self._writer.worker, "writer": self._writer.name}
         rng: dict[str, Any] = {"generator": "numpy.random.default_rng", "seed": self.seed}
         if self._rng is not None:
             rng["final_state"] = encode(self._rng.bit_generator.state, name="rng state")
@@ -488,7 +480,7 @@ class Run:
         ):
             if content and not in_place:
                 extras[name] = content
-        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
+        write_meta(self._identity, self._end, process=self._process, rng=rng, extras=extras, in_place=in_place)
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error
@@ -513,6 +505,13 @@ class Run:
             if content:
                 line[name] = content
         return line
+
+
+def process_identity(writer: SweepWriter | None) -> dict[str, Any]:
+    """Where a run runs: host, boot and process, and what this process is called in the sweep."""
+    host, boot = host_identity()
+    worker, name = (writer.worker, writer.name) if writer is not None else ("", "")
+    return {"host": host, "boot_id": boot, "pid": os.getpid(), "worker": worker, "writer": name}
 
 
 def describe_error(error: BaseException, entry: CodeType | None = None) -> dict[str, str]:

@@ -37,13 +37,14 @@ class GlobalRandomState:
         """Remember the present states, then seed every generator from `seed`."""
         import numpy as np
 
+        numpy_random: Any = np.random  # its stubs do not know of bit generators
         if self._own is None:
             self._own = np.random.MT19937(0)
         self._python = random.getstate()
-        self._numpy: Any = np.random.get_bit_generator()
+        self._numpy: Any = numpy_random.get_bit_generator()
         self._state: Any = np.random.get_state(legacy=False)
         random.seed(seed)
-        np.random.set_bit_generator(self._own)
+        numpy_random.set_bit_generator(self._own)
         np.random.seed(seed & 0xFFFFFFFF)
         torch = sys.modules.get("torch")
         self._torch: Any = torch.random.get_rng_state() if torch is not None else None
@@ -54,8 +55,9 @@ class GlobalRandomState:
         """Put the remembered states back."""
         import numpy as np
 
+        numpy_random: Any = np.random
         random.setstate(self._python)
-        np.random.set_bit_generator(self._numpy)
+        numpy_random.set_bit_generator(self._numpy)
         if self._state["has_gauss"]:  # the second normal number of a pair, which stands beside the generator
             np.random.set_state(self._state)
         if self._torch is not None:

@@ -121,7 +121,11 @@ def _show(record: RunRecord) -> Iterator[str]:
         notes = record.annotations
         for name, value in record.flat_data.items():
             unit = notes.get(name, {}).get("unit", "")
-            shown = f"array of {value.dtype} {value.shape}" if getattr(value, "ndim", 0) else format_cell(value, 80)
+            shown = (
+                f"array of {value.dtype} {value.shape}"
+                if getattr(value, "ndim", 0)
+                else format_cell(value, 80)
+            )
             yield f"  {name} = {shown}{' ' + unit if unit else ''}"
     if record.series:
         yield "series"
