@@ -480,7 +480,8 @@ class Run:
         ):
             if content and not in_place:
                 extras[name] = content
-        write_meta(self._identity, self._end, process=self._process, rng=rng, extras=extras, in_place=in_place)
+        process = self._process
+        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error

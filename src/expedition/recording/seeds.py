@@ -16,16 +16,16 @@ def derive_seed(experiment_seed: int, identity: str) -> int:
     """
     import numpy as np
 
-    words: Any = np.frombuffer(bytes.fromhex(identity), ">u4").astype(np.uint32)
-    state = np.random.SeedSequence([experiment_seed, words]).generate_state(1, np.uint64)
+    words = np.frombuffer(bytes.fromhex(identity), ">u4").tolist()
+    state = np.random.SeedSequence([experiment_seed, *words]).generate_state(1, np.uint64)
     return int(state[0]) >> 1
 
 
 class GlobalRandomState:
     """Seeds the generators of `random`, `numpy.random` and an imported torch; restores them afterwards.
 
-    For the time of a run `numpy.random` draws from a bit generator of this object: exchanging it is cheaper than
-    copying its state, and leaves alone one that the project has set.
+    For the time of a run `numpy.random` draws from a bit generator of this object: exchanging it is cheaper
+    than copying its state, and leaves alone one that the project has set.
     """
 
     __slots__ = ("_numpy", "_own", "_python", "_state", "_torch")
