@@ -1,7 +1,7 @@
 """Expedition turns pytest into an experiment harness.
 
 The public names are imported on first use, so that a pytest session which asks for no experiment
-pays for none of them.
+pays for none of them. PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations

@@ -98,7 +98,6 @@ def test_a_record(root: Path) -> None:
         ("'kind-a' in tags", 3),
         ("duration >= 0", 7),
         ("started > '2020-01-01'", 7),
-        ("missing == 1", 0),
         ("not (kind == 'a')", 3),
         ("rep == 0 and attempt == 0", 7),
     ],

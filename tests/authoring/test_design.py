@@ -488,8 +488,9 @@ def test_repeats_do_not_change_what_growing_keeps() -> None:
     ],
 )
 def test_bad_samples(make, arguments: dict[str, object], words: str) -> None:
+    arguments = dict(arguments)
     with pytest.raises(ExperimentError) as caught:
-        make(**arguments)
+        make(arguments.pop("n"), **arguments)
     assert words in str(caught.value)
     assert str(caught.value).startswith(make.__name__)
 

@@ -8,6 +8,9 @@ import decimal
 import enum
 import fractions
 import pathlib
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from expedition import Run, RunRecord
-from expedition.errors import ExperimentError, UnstorableError
+from expedition.errors import DamagedError, ExperimentError, UnstorableError
 from tests.values.equality import exactly_equal
 
 Read = Callable[[], RunRecord]
@@ -346,3 +349,50 @@ def test_arrays_are_files_that_numpy_reads(run: Run, read: Read, tmp_path: Path)
     tag = record.tagged_data["big/array"]
     assert np.load(run.path / tag["file"]).tolist() == list(range(500))
     assert tag["file"].startswith("data/")
+
+
+def test_one_flipped_bit_is_found(run: Run, read: Read) -> None:
+    run["w"] = np.arange(1000.0)
+    run["other"] = 1
+    read()
+    path = run.path / "data" / "w.npy"
+    whole = path.read_bytes()
+    for position in (len(whole) - 1, len(whole) // 2, len(whole) - 8000):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedError, match=r"w\.npy"):
+            _ = RunRecord(run.path).data
+    path.write_bytes(whole)
+    assert RunRecord(run.path).data["w"].tolist() == list(range(1000))
+
+
+def test_a_refused_value_leaves_the_files_of_the_old_one(run: Run, journalled: Read, read: Read) -> None:
+    run["x"] = [np.arange(1000.0), "ok"]
+    with pytest.raises(UnstorableError, match=r"^x"):
+        run["x"] = [np.zeros(1000), object()]
+    for record in (journalled(), read()):
+        assert record.data["x"][0].tolist() == list(range(1000))
+        assert record.data["x"][1] == "ok"
+    assert read().status == "done"
+
+
+def test_a_refused_value_leaves_the_old_one_also_when_the_process_is_killed(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+import numpy as np
+from expedition import Run
+
+run = Run.detached(sys.argv[1])
+run["x"] = [np.arange(1000.0), "ok"]
+try:
+    run["x"] = [np.zeros(1000), object()]
+except TypeError:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    record = RunRecord(tmp_path / "run")
+    assert record.status == "crashed"
+    assert record.data["x"][0].tolist() == list(range(1000))
+    assert record.data["x"][1] == "ok"

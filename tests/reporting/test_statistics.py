@@ -109,6 +109,15 @@ class TestMeanInterval:
         found = mean_interval([1e9 + 4, 1e9 + 7, 1e9 + 13, 1e9 + 16])
         assert found.std == pytest.approx(math.sqrt(30), rel=1e-12)  # the textbook one-pass formula fails
 
+    def test_integers_that_no_float_holds(self) -> None:
+        # sd of 47, 35, 70, 60 is 15.2534, t(0.975, 3) is 3.182446: 3.182446 * 15.2534 / 2
+        small = mean_interval([47, 35, 70, 60])
+        assert small.half_width == pytest.approx(24.2716, abs=5e-5)
+        found = mean_interval([10**18 + n for n in (47, 35, 70, 60)])
+        assert found.half_width == pytest.approx(24.2716, abs=5e-5)
+        assert found.std == pytest.approx(15.2534, abs=5e-5)
+        assert found.mean == float(10**18 + 53)
+
     @pytest.mark.parametrize(
         "value", ["1", b"1", [1], 1j, {}], ids=["str", "bytes", "list", "complex", "dict"]
     )

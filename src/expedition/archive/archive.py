@@ -35,13 +35,16 @@ class Archive:
 
         Names in the expression are ``status``, ``duration``, ``started``, ``tags``, ``experiment``,
         parameters (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``); what cannot be read
-        does not match. Raises `ExpressionError`.
+        does not match. Raises `ExpressionError`, also at the end when a name means nothing to any run.
         """
         matches: Callable[[RunRecord], bool] | None = None
+        unknown: set[str] = set()
+        seen: set[str] = set()
         if select is not None:
             from expedition.authoring.expressions import compile_expression
 
             expression = compile_expression(select)
+            unknown = set(expression.names)
 
             def matches(record: RunRecord) -> bool:
                 return expression.matches(lambda name: value_of(record, name))
@@ -51,8 +54,16 @@ class Archive:
                 record = RunRecord(folder, sweep=sweep)
             except (RecordNotFoundError, DamagedError):
                 continue
+            if unknown:
+                known = names_of(record)
+                unknown -= known
+                seen |= known
             if matches is None or matches(record):
                 yield record
+        if unknown and seen:
+            from expedition.authoring.expressions import check_names
+
+            check_names(expression, seen)
 
     def damaged(self) -> Iterator[tuple[Path, str]]:
         """Yield run folders whose meta or data file cannot be read, with the reason."""
@@ -109,9 +120,8 @@ class Archive:
                     yield Path(entry.path), sweep
 
 
-def value_of(record: RunRecord, name: str) -> Any:
-    """Return what a name of the select language means for a run. Raises `LookupError` when it is nothing."""
-    attributes = {
+_ATTRIBUTES = frozenset(
+    [
         "status",
         "duration",
         "started",
@@ -121,9 +131,30 @@ def value_of(record: RunRecord, name: str) -> Any:
         "namespace",
         "sweep",
         "id",
-    }
-    attributes |= {"key", "index", "replicate", "attempt", "seed"}
-    if name in attributes:
+        "key",
+        "index",
+        "replicate",
+        "attempt",
+        "seed",
+    ]
+)
+
+
+def names_of(record: RunRecord) -> set[str]:
+    """All names that the select language knows for a run; what cannot be read adds none."""
+    parameters = list(record.meta["parameters"])
+    try:
+        stored = [key.replace("/", ".") for key in record.tagged_data]
+    except DamagedError:
+        stored = []
+    found = {*_ATTRIBUTES, "rep", *parameters, *stored}
+    found |= {f"{branch}.{name}" for name in parameters for branch in ("params", "parameters", "par")}
+    return found | {f"{branch}.{name}" for name in stored for branch in ("data", "results", "res")}
+
+
+def value_of(record: RunRecord, name: str) -> Any:
+    """Return what a name of the select language means for a run. Raises `LookupError` when it is nothing."""
+    if name in _ATTRIBUTES:
         return getattr(record, name)
     if name == "rep":
         return record.replicate

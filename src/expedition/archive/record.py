@@ -217,8 +217,11 @@ class RunRecord:
     @property
     def log(self) -> str:
         """What the run printed, warned and logged."""
+        path = self.path / layout.LOG_FILE
+        if path.is_symlink():
+            raise DamagedError(f"{path} is a link, which no archive holds: it may lead anywhere")
         try:
-            return (self.path / layout.LOG_FILE).read_text(encoding="utf-8", errors="replace")
+            return path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 

@@ -20,7 +20,8 @@ from expedition.recording.journal import Journal, read_journal
 class RunEntry:
     """One row of a sweep's manifest: a run that is planned, whether or not it was ever started.
 
-    `params` holds the swept parameters only, as tagged JSON; `folder` is relative to the sweep folder,
+    `params` holds the swept parameters and those that differ from the manifest, as tagged JSON; `absent`
+    names parameters of the manifest that the run does not have. `folder` is relative to the sweep folder,
     ``"."`` for the one run of an unparametrized experiment.
     """
 
@@ -30,6 +31,7 @@ class RunEntry:
     folder: str
     params: Mapping[str, Any]
     replicate: int
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,15 @@ class SweepFolder:
 
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
-        """Per parameter its type, description, swept flag and, where all runs share it, tagged `value`."""
-        return dict(self.manifest["parameters"])
+        """Per parameter its type, description, swept flag and, where most runs share it, tagged `value`.
+
+        Those that only runs of later invocations have come last, without a value.
+        """
+        found = dict(self.manifest["parameters"])
+        for line in self.invocations():
+            for name, about in line.get("parameters", {}).items():
+                found.setdefault(name, about)
+        return found
 
     @cached_property
     def entries(self) -> list[RunEntry]:
@@ -97,7 +106,15 @@ class SweepFolder:
             rows.extend(line.get("runs", ()))
         try:
             entries = [
-                RunEntry(r["index"], r["id"], r["key"], r["folder"], r["params"], r["replicate"])
+                RunEntry(
+                    r["index"],
+                    r["id"],
+                    r["key"],
+                    r["folder"],
+                    r["params"],
+                    r["replicate"],
+                    tuple(r.get("absent", ())),
+                )
                 for r in rows
             ]
             inside = all(not e.folder.startswith("/") and ".." not in e.folder.split("/") for e in entries)
@@ -127,17 +144,10 @@ class SweepFolder:
         found = {
             name: entry.params[name] if name in entry.params else about["value"]
             for name, about in self.manifest["parameters"].items()
-            if name in entry.params or "value" in about
+            if name in entry.params or ("value" in about and name not in entry.absent)
         }
         # A run that a later invocation added may know a parameter that the first one did not.
         return found | {name: value for name, value in entry.params.items() if name not in found}
-
-    def commits(self) -> Iterator[dict[str, Any]]:
-        """Yield every commit line of every writer, in no order; a run may occur once per attempt."""
-        folder = self.path / layout.JOURNALS_FOLDER
-        for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-            if name.endswith(".jsonl"):
-                yield from read_journal(folder / name)
 
     def started_folders(self) -> set[str]:
         """Folders (as in `RunEntry.folder`) that hold a run, found with one listing per shard."""

@@ -186,7 +186,7 @@ def points(items: Iterable[Mapping[str, object]]) -> Design:
     return design
 
 
-def random(n: int, seed: int = 0, **distributions: Distribution) -> Design:
+def random(n: int, /, seed: int = 0, **distributions: Distribution) -> Design:
     """`n` independent draws from the distributions.
 
     Each parameter has a stream of its own, derived from `seed` and its name (numpy's SeedSequence and PCG64):
@@ -209,7 +209,7 @@ def random(n: int, seed: int = 0, **distributions: Distribution) -> Design:
     return _sampled("random", n, seed, distributions, draw)
 
 
-def latin_hypercube(n: int, seed: int = 0, **distributions: Distribution) -> Design:
+def latin_hypercube(n: int, /, seed: int = 0, **distributions: Distribution) -> Design:
     """`n` points of which each parameter has one in each of n equally likely slices of its distribution.
 
     By `scipy.stats.qmc.LatinHypercube` (McKay, Beckman, Conover, Technometrics 21 (1979) 239-245). Another n
@@ -226,7 +226,7 @@ def latin_hypercube(n: int, seed: int = 0, **distributions: Distribution) -> Des
     return _sampled("latin_hypercube", n, seed, distributions, draw)
 
 
-def sobol(n: int, seed: int = 0, **distributions: Distribution) -> Design:
+def sobol(n: int, /, seed: int = 0, **distributions: Distribution) -> Design:
     """The first `n` points of a scrambled Sobol sequence, which fills the space evenly.
 
     By `scipy.stats.qmc.Sobol` (Joe and Kuo, SIAM J. Sci. Comput. 30 (2008) 2635-2654; scrambling after Owen).

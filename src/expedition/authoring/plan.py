@@ -88,6 +88,7 @@ class SweepPlan:
     design: object
     grid: tuple[tuple[str, int], ...] | None
     selected: set[int] = field(default_factory=set)
+    namespace_given: bool = False
 
     def values_of(self, run: PlannedRun) -> dict[str, Any]:
         """All parameter values of one run, in declared order."""
@@ -184,6 +185,7 @@ def plan_sweep(
         runs=[],
         design=design.describe() if design is not None else None,
         grid=None,
+        namespace_given=spec.namespace is not None,
     )
     _expand(plan, points, collapsed=bool(collapsed))
     return plan

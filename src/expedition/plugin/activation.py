@@ -86,6 +86,10 @@ def activate(config: pytest.Config) -> None:
         from expedition.plugin.controller import SweepController
 
         manager.register(SweepController(config, settings, collection, execution), "expedition-controller")
+        if config.getoption("dist", "no") != "no":
+            from expedition.plugin.scheduling import SurvivingSchedulers
+
+            manager.register(SurvivingSchedulers(), "expedition-scheduling")
 
 
 def deactivate(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ import fnmatch
 import inspect
 import tokenize
 from collections.abc import Generator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -64,6 +64,11 @@ class ExperimentCollection:
         function: Any = obj
         if spec is None or function.__module__ != collector.obj.__name__ or function.__name__ != name:
             return []
+        for mark in getattr(function, "pytestmark", ()):
+            if mark.name == "parametrize":
+                names = mark.args[0] if mark.args else ""
+                self._refuse(collector.path, _foreign_axis(name, str(names)), function.__code__)
+                return []
         try:
             plan = self._plan(collector, function, spec)
         except ExperimentError as error:
@@ -120,6 +125,8 @@ class ExperimentCollection:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Note the planned run of every item, then leave out what ``--where`` excludes."""
         self._check_where()
+        self._check_names()
+        self._part_namespaces()
         for plan in self.plans.values():
             plan.select(self._settings.where)
         kept: list[pytest.Item] = []
@@ -194,14 +201,34 @@ class ExperimentCollection:
         own = {RUN_ARGUMENT, *plan.parameters}
         for name in item.callspec.params:
             if name not in own:
-                message = (
-                    f"{plan.name}: {name!r} is parametrized by pytest, which the record of a run would not "
-                    f"show; sweep over a parameter with @experiment.parametrize({name!r}, …)"
-                )
+                message = _foreign_axis(plan.name, name)
                 if not any(message in known for known in self.errors):
                     self._refuse(path, message, item.function.__code__)
                 return True
         return False
+
+    def _check_names(self) -> None:
+        """Refuse two experiments of one file under one name: tables and ``-P`` could not tell them apart."""
+        seen: dict[tuple[str, str], SweepPlan] = {}
+        for plan in self.plans.values():
+            other = seen.setdefault((plan.file, plan.name), plan)
+            if other is not plan:
+                self.errors.append(
+                    f"{plan.file}: {other.function} and {plan.function} are both called {plan.name!r}; give one "
+                    f"of them another name"
+                )
+
+    def _part_namespaces(self) -> None:
+        """Give files of one name in several collected folders namespaces of their own."""
+        by_namespace: dict[str, list[SweepPlan]] = {}
+        for plan in self.plans.values():
+            by_namespace.setdefault(plan.namespace, []).append(plan)
+        for namespace, plans in by_namespace.items():
+            if len({plan.file for plan in plans}) > 1:
+                for plan in plans:
+                    folder = PurePosixPath(plan.file).parent
+                    if not plan.namespace_given and not folder.is_absolute():
+                        plan.namespace = str(folder / namespace)
 
     def _check_where(self) -> None:
         where = self._settings.where
@@ -222,6 +249,13 @@ class ExperimentCollection:
     def _refuse(self, path: Path, error: object, code: Any = None, line: int = 0) -> None:
         line = line or (code.co_firstlineno if code is not None else 0)
         self.errors.append(f"{self._relative(path)}{f':{line}' if line else ''}: {error}")
+
+
+def _foreign_axis(experiment: str, name: str) -> str:
+    return (
+        f"{experiment}: {name!r} is parametrized by pytest, which the record of a run would not show; sweep over "
+        f"a parameter with @experiment.parametrize({name!r}, …)"
+    )
 
 
 def run_index(item: pytest.Item) -> int:

@@ -22,19 +22,25 @@ from expedition.plugin.collection import PLAN, PLANNED_RUN, RUN_ARGUMENT, Experi
 from expedition.plugin.execution import RunExecution, SweepBinding
 from expedition.plugin.live import Progress
 from expedition.plugin.settings import Settings
-from expedition.plugin.summary import preview_lines, summary_lines
+from expedition.plugin.summary import preview_lines, size_line, summary_lines
 from expedition.plugin.sweeps import (
     Invocation,
     Resumption,
     check_archive,
     create_sweep,
     find_last,
+    hold_sweep,
     new_entries,
+    new_parameters,
 )
 from expedition.recording import layout, outcomes
 
 SNAPSHOT_INTERVAL = 30.0
 """Seconds between two trajectories of a running sweep, at least; and at least 20 times the cost of the last."""
+
+
+LARGE_LOGS = 32 << 20
+"""Bytes of commit logs above which a process of its own compiles, so that the controller's memory stays small."""
 
 
 @dataclass
@@ -77,6 +83,7 @@ class SweepController:
         self._messages: list[str] = []
         self._resumptions: dict[str, Resumption] = {}
         self._collected = False
+        self._locks: list[Any] = []
         self.sweeps: dict[str, ActiveSweep] = {}
 
     # -- start ---------------------------------------------------------------------------------------------
@@ -84,6 +91,12 @@ class SweepController:
     def pytest_report_header(self) -> list[str]:
         """Name the archive."""
         return [f"archive: {self._settings.archive}"]
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Tell the sizes of the sweeps."""
+        if self._config.option.collectonly:
+            return []
+        return [size_line(sweep.plan, sweep.selected) for sweep in self.sweeps.values()]
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Find the parts of pytest that exist only now."""
@@ -129,11 +142,12 @@ class SweepController:
         settled: list[pytest.Item] = []
         for node, plan in self._collection.plans.items():
             try:
-                found = find_last(plan, self._settings.archive)
+                found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
             except ExperimentError as error:
                 raise pytest.UsageError(str(error)) from None
             if found is not None:
                 self._resumptions[node] = found
+                self._locks.append(found.lock)
         for item in items:
             resumption = self._resumptions.get(self._node(item))
             done = resumption is not None and item.stash[PLANNED_RUN].key in resumption.settled
@@ -226,10 +240,12 @@ class SweepController:
         skip: frozenset[str] = frozenset()
         if resumption is None:
             sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests)
+            self._locks.append(hold_sweep(sweep.folder.path))
         else:
             rows = new_entries(sweep.plan, resumption)
             if rows:
                 line["runs"] = rows
+                line["parameters"] = new_parameters(sweep.plan, resumption.sweep)
             sweep.folder = resumption.sweep
             attempts = {
                 entry.index: resumption.attempts[entry.key]
@@ -283,7 +299,7 @@ class SweepController:
             if sweep.folder is None:
                 continue
             for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
-                pid = lock.stem.rsplit("-", 2)[1]
+                pid = lock.stem.split("-")[-2] if lock.stem.count("-") >= 2 else ""
                 if pid.isdigit() and int(pid) != os.getpid() and is_held(lock):
                     os.kill(int(pid), signal.SIGTERM)
 
@@ -295,10 +311,15 @@ class SweepController:
         if self._progress is None or self._config.option.collectonly:
             return
         for sweep in self.sweeps.values():
-            if sweep.resumption is not None:
-                self._say(
-                    f"resuming {sweep.path.name} of {sweep.plan.name}: {sweep.resumption.describe(sweep.plan)}"
-                )
+            resumption = sweep.resumption
+            if resumption is None:
+                if self._settings.resume:
+                    self._say(f"{sweep.plan.name}: there is no earlier sweep to resume; this is a new one")
+                continue
+            self._say(f"resuming {sweep.path.name} of {sweep.plan.name}: {resumption.describe(sweep.plan)}")
+            differences = resumption.differences(sweep.plan)
+            if differences:
+                self._say(f"  other parameters make other runs: {differences}")
         for message in self._messages:
             self._say(f"warning: {message}")
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
@@ -350,7 +371,7 @@ class SweepController:
         sweep.statuses[index] = status
         self._progress.ended(status, duration)
         if status not in outcomes.SETTLED and self._config.get_verbosity() <= 0:
-            self._progress.say(f"{status.upper()} {node_id}: {error}")
+            self._progress.say(f"{status.upper()} {node_id}: {error.partition(chr(10))[0]}")
 
     def _by_node_id(self, node_id: str) -> tuple[ActiveSweep, int] | None:
         base, bracket, rest = node_id.partition("[")
@@ -376,11 +397,15 @@ class SweepController:
         begin = time.monotonic()
         try:
             from expedition.trajectory import compile_trajectory
+            from expedition.trajectory.__main__ import compile_elsewhere
 
             # A project that makes errors of warnings must not lose its trajectory to one.
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                compile_trajectory(sweep.path)
+                if _log_size(sweep.path) > LARGE_LOGS:
+                    compile_elsewhere(sweep.path)
+                else:
+                    compile_trajectory(sweep.path)
             self._messages.extend(str(w.message) for w in caught if str(w.message) not in self._messages)
         except Exception as error:
             self._messages.append(
@@ -403,6 +428,10 @@ class SweepController:
         for sweep in self.sweeps.values():
             if sweep.folder is not None:
                 self._publish(sweep)
+        for lock in self._locks:
+            if lock is not None:
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
         missing = sum(len(sweep.selected) - len(sweep.statuses) for sweep in self.sweeps.values())
         if missing and self._progress is not None:
             self._messages.append(f"{missing} selected runs did not finish; --resume goes on with them")
@@ -434,8 +463,14 @@ class SweepController:
         for sweep in self.sweeps.values():
             if sweep.folder is not None:
                 terminalreporter.section(sweep.plan.name, sep="-")
-                for line in summary_lines(sweep.path, base=self._config.invocation_params.dir):
+                keys = {run.key for run in sweep.plan.runs}
+                base = self._config.invocation_params.dir
+                for line in summary_lines(sweep.path, keys=keys, base=base):
                     terminalreporter.write_line(line)
+        if not self._collection.plans:
+            terminalreporter.write_line(
+                f"no function is marked with @experiment in the files named {' '.join(self._settings.file_patterns)}"
+            )
         for node, resumption in self._resumptions.items():
             if node not in self.sweeps:
                 plan = self._collection.plans[node]
@@ -453,3 +488,7 @@ class SweepController:
     @staticmethod
     def _node(item: pytest.Item) -> str:
         return f"{item.parent.nodeid}::{item.originalname}"  # type: ignore[attr-defined, union-attr]
+
+
+def _log_size(sweep: Path) -> int:
+    return sum(path.stat().st_size for path in (sweep / layout.JOURNALS_FOLDER).glob("*.jsonl"))

@@ -217,6 +217,9 @@ class RunExecution:
                 **end,
             }
             del item.stash[LIVE]
+            # The run's log has it all; kept here it would stay until the end of the session.
+            getattr(item, "_report_sections", []).clear()
+        report.sections = [(title, sendable(text)) for title, text in report.sections]
         return report
 
     @pytest.hookimpl(wrapper=True)
@@ -277,14 +280,17 @@ class RunExecution:
         if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
             attempt = max(attempt, set_aside(folder) + 1)
         run, output = self._make_run(binding, planned, entry, folder, attempt)
-        held = HeldVariables(item.function.__globals__)  # type: ignore[attr-defined]
+        # The function may be wrapped by one from elsewhere: its globals are not those of the experiment.
+        held = HeldVariables(item.module.__dict__)  # type: ignore[attr-defined]
         code = getattr(inspect.unwrap(item.function), "__code__", None)  # type: ignore[attr-defined]
         live = LiveRun(run, binding, output, held, code)
         variables = {name: run.params[name] for name, p in plan.parameters.items() if p.kind == "variable"}
         self._random.seed(run.seed)
         self._figures.remember()
-        held.hold(variables)
+        for name in item.callspec.params.keys() & run.params.keys():  # type: ignore[attr-defined]
+            item.callspec.params[name] = run.params[name]  # type: ignore[attr-defined]
         try:
+            held.hold(variables)
             run.start()
         except BaseException as error:
             live.status, live.error = outcomes.FAILED, error
@@ -301,7 +307,8 @@ class RunExecution:
             for name, value in plan.values_of(planned).items()
         }
         tagged = {
-            name: binding.fixed[name] if name not in planned.point else encode(values[name], name=name)
+            # Taken from the manifest where it stands there: the plan's own objects are the experiment's to change.
+            name: entry.params[name] if name in entry.params else binding.fixed[name]
             for name in values
         }
         identity = RunIdentity(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from expedition.archive import Archive
-from expedition.errors import ExpeditionError, RecordNotFoundError
+from expedition.errors import ExpeditionError
 from expedition.plugin.settings import archive_root
 from expedition.reporting.runs import list_runs, show_run
 
@@ -16,6 +16,8 @@ def print_report(config: pytest.Config) -> int:
     """Print the report that the options ask for; return the exit status."""
     root = archive_root(config)
     option = config.option
+    if option.where is not None:
+        raise pytest.UsageError("--where selects runs before they run; it does not apply to archive reports")
     try:
         if not root.exists() and option.archive_show is None:
             text = "[]" if option.archive_format == "json" else f"no runs: there is no archive at {root} yet"
@@ -23,8 +25,6 @@ def print_report(config: pytest.Config) -> int:
             text = show_run(Archive(root).run(option.archive_show), format=option.archive_format)
         else:
             text = list_runs(Archive(root), format=option.archive_format)
-    except RecordNotFoundError as error:
-        raise pytest.UsageError(str(error)) from None
     except ExpeditionError as error:
         raise pytest.UsageError(str(error)) from None
     try:

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 20
 
 
-def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | None) -> Iterator[str]:
-    """Yield the lines that show a sweep before it runs: its runs, its constants, what a resume leaves out."""
-    points = len(plan.runs) // plan.replicates
+def size_line(plan: SweepPlan, selected: set[int]) -> str:
+    """Name and size of a sweep: ``exp_a: 12 runs (4 points × 3 replicates, 6 selected)``."""
     count = f"{len(plan.runs)} runs" if len(plan.runs) != 1 else "1 run"
+    points = len(plan.runs) // plan.replicates
     parts = [f"{points} points × {plan.replicates} replicates"] if plan.replicates > 1 else []
     if len(selected) < len(plan.runs):
         parts.append(f"{len(selected)} selected")
-    yield f"{plan.name} ({plan.file}::{plan.function}): {count}{' (' + ', '.join(parts) + ')' if parts else ''}"
+    return f"{plan.name}: {count}{' (' + ', '.join(parts) + ')' if parts else ''}"
+
+
+def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | None) -> Iterator[str]:
+    """Yield the lines that show a sweep before it runs: its runs, its constants, what a resume leaves out."""
+    head, _, size = size_line(plan, selected).partition(": ")
+    yield f"{head} ({plan.file}::{plan.function}): {size}"
     if resumption is not None:
         yield f"resuming {resumption.sweep.path.name}: {resumption.describe(plan)}"
         seconds = _mean_duration(resumption.sweep)
@@ -53,8 +59,11 @@ def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | 
     yield ""
 
 
-def summary_lines(path: Path, *, base: Path) -> Iterator[str]:
-    """Yield the final table of the sweep folder `path`, and where it and its trajectory are, relative to `base`."""
+def summary_lines(path: Path, *, keys: set[str], base: Path) -> Iterator[str]:
+    """Yield the final table of the sweep folder `path`, and where it and its trajectory are, relative to `base`.
+
+    The table holds the runs of the present design, whose run keys are `keys`; others are counted.
+    """
     sweep = SweepFolder.open(path)
     names = list(sweep.parameters)
     results: dict[str, None] = {}
@@ -62,6 +71,8 @@ def summary_lines(path: Path, *, base: Path) -> Iterator[str]:
     counts: dict[str, int] = {}
     for line in latest_commits(sweep):
         entry = sweep.entries[line["index"]]
+        if entry.key not in keys:
+            continue
         counts[line["status"]] = counts.get(line["status"], 0) + 1
         row: dict[str, object] = {
             name: decode(value, folder=path / entry.folder)
@@ -76,15 +87,21 @@ def summary_lines(path: Path, *, base: Path) -> Iterator[str]:
     ordered = [rows[index] for index in sorted(rows)]
     if ordered:
         table = sweep_table(
-            ordered, parameters=names, results=list(results), replicates=sweep.manifest["replicates"] > 1
+            ordered,
+            parameters=names,
+            results=list(results),
+            replicates=any(entry.replicate for entry in sweep.entries),
         )
         yield table.render(max_width=40)
-    pending = len(sweep.entries) - len(rows)
+    present = sum(entry.key in keys for entry in sweep.entries)
+    pending = present - len(rows)
     if pending:
         counts[outcomes.PENDING] = pending
     if set(counts) != {outcomes.DONE}:
         shown = ", ".join(f"{counts[s]} {s}" for s in outcomes.STATUSES if s in counts)
         yield f"runs: {shown}"
+    if present < len(sweep.entries):
+        yield f"not shown: {len(sweep.entries) - present} earlier runs that are no longer in the design"
     yield f"sweep: {relative(path, base)}"
     trajectory = path / layout.TRAJECTORY_FILE
     if trajectory.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expedition.archive import Archive
 from expedition.archive.commits import latest_commits
 from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
@@ -23,13 +25,17 @@ from expedition.recording import layout, outcomes
 from expedition.recording.files import replace_file
 from expedition.recording.provenance import collect_provenance, git_diff
 from expedition.recording.snapshot import local_sources, write_snapshot
-from expedition.values import encode
+from expedition.reporting.tables import format_cell
+from expedition.values import decode, encode
 
 SHARD_ABOVE = 10_000
 """Sweeps of more runs keep a thousand run folders in each of several parent folders."""
 
 LOW_DISK = 1 << 30
 """Bytes of free space below which the user is warned at the start."""
+
+
+_NO_VALUE = object()
 
 
 @dataclass
@@ -39,11 +45,23 @@ class Resumption:
     sweep: SweepFolder
     statuses: Mapping[str, str]
     attempts: Mapping[str, int]
+    lock: Any = None
 
     @property
     def settled(self) -> frozenset[str]:
         """Keys of the runs that need not run again."""
         return frozenset(key for key, status in self.statuses.items() if status in outcomes.SETTLED)
+
+    def differences(self, plan: SweepPlan) -> str:
+        """What of the fixed parameters is new, gone or changed since the sweep was begun; these make runs new."""
+        known = self.sweep.manifest["parameters"]
+        parts = [f"{name} is new" for name in plan.parameters if name not in known]
+        parts += [f"{name} is gone" for name in known if name not in plan.parameters]
+        for name, value in plan.fixed.items():
+            before = known.get(name, {}).get("value", _NO_VALUE)
+            if before is not _NO_VALUE and before != encode(value, name=name):
+                parts.append(f"{name} was {format_cell(decode(before), 30)}, is {format_cell(value, 30)}")
+        return "; ".join(parts)
 
     def describe(self, plan: SweepPlan) -> str:
         """How many runs of `plan` are settled, to be run again, and new."""
@@ -76,16 +94,25 @@ class Invocation:
             git["diff_truncated"] = self.diff[1]
 
 
-def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
+def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | None:
     """Return the last sweep of the experiment of `plan`, or None when there is none.
 
-    Raises `ExperimentError` when another process is still at it.
+    With `hold` its lock is taken before anything of it is read. Raises `ExperimentError` when another
+    process is still at it.
     """
-    folder = archive / plan.namespace
-    if not folder.is_dir():
+    if not archive.is_dir():
         return None
-    sweeps = [path for path in folder.iterdir() if (path / layout.SWEEP_FILE).is_file()]
-    for path in sorted(sweeps, key=_age, reverse=True):
+    # The namespace is where to look first; a file collected from another folder, or one that got a second
+    # experiment, has another one now.
+    folder = archive / plan.namespace
+    own = (
+        [path for path in folder.iterdir() if (path / layout.SWEEP_FILE).is_file()] if folder.is_dir() else []
+    )
+    own.sort(key=_age, reverse=True)
+    others = (
+        sweep.path for sweep in sorted(Archive(archive).sweeps(), key=lambda s: _age(s.path), reverse=True)
+    )
+    for path in itertools.chain(own, others):
         try:
             sweep = SweepFolder.open(path)
         except DamagedError:
@@ -93,14 +120,35 @@ def find_last(plan: SweepPlan, archive: Path) -> Resumption | None:
         about = sweep.manifest["experiment"]
         if (about["file"], about["function"]) == (plan.file, plan.function):
             _refuse_busy(sweep)
+            lock = hold_sweep(path) if hold else None
+            sweep = SweepFolder.open(
+                path
+            )  # again: until the lock was held another invocation may have added runs
             statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
             attempts = {}
             for line in latest_commits(sweep):
                 key = sweep.entries[line["index"]].key
                 statuses[key] = line["status"]
                 attempts[key] = line["attempt"] + 1
-            return Resumption(sweep, statuses, attempts)
+            return Resumption(sweep, statuses, attempts, lock)
     return None
+
+
+def hold_sweep(path: Path) -> Any:
+    """Take the lock that one invocation holds while it works on the sweep folder `path`.
+
+    Raises `ExperimentError` when another one has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path / layout.JOURNALS_FOLDER / "invocation.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ExperimentError(
+            f"{path} cannot be resumed: another invocation is at it; wait for its end, or end it with SIGTERM"
+        ) from None
+    return lock
 
 
 def _refuse_busy(sweep: SweepFolder) -> None:
@@ -162,26 +210,27 @@ def new_entries(plan: SweepPlan, resumption: Resumption) -> list[dict[str, Any]]
     known = sweep.parameters
     fixed = {name: encode(value, name=name) for name, value in plan.fixed.items()}
     different = {n: v for n, v in fixed.items() if n not in known or known[n].get("value", ...) != v}
+    absent = [name for name in known if name not in plan.parameters]
     rows: list[dict[str, Any]] = []
     for run in plan.runs:
         if run.key not in resumption.statuses:
             index = len(sweep.entries) + len(rows)
-            rows.append(_row(run, index, bool(sweep.manifest.get("sharded")), different))
+            row = _row(run, index, bool(sweep.manifest.get("sharded")), different)
+            rows.append(row | ({"absent": absent} if absent else {}))
     return rows
+
+
+def new_parameters(plan: SweepPlan, sweep: SweepFolder) -> dict[str, Any]:
+    """What the manifest would say of the parameters of `plan` that the sweep does not know yet."""
+    return {
+        name: {key: about for key, about in _about(plan, name).items() if key != "value"}
+        for name in plan.parameters
+        if name not in sweep.parameters
+    }
 
 
 def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, Any]:
     sharded = len(plan.runs) > SHARD_ABOVE
-    parameters: dict[str, Any] = {}
-    for name, parameter in plan.parameters.items():
-        about: dict[str, Any] = {"type": parameter.type_name, "kind": parameter.kind}
-        if parameter.description:
-            about["description"] = parameter.description
-        about["swept"] = name in plan.swept
-        if name in plan.fixed:
-            about["value"] = encode(plan.fixed[name], name=name)
-        about["origin"] = plan.origins.get(name, "")
-        parameters[name] = about
     manifest: dict[str, Any] = {
         "sweep": path.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -193,7 +242,7 @@ def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, 
             "description": plan.description,
             "tags": list(plan.tags),
         },
-        "parameters": parameters,
+        "parameters": {name: _about(plan, name) for name in plan.parameters},
         "swept": list(plan.swept),
         "replicates": plan.replicates,
         "paired": plan.paired,
@@ -212,6 +261,18 @@ def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, 
     if single:
         manifest["runs"][0]["id"] = plan.function
     return manifest
+
+
+def _about(plan: SweepPlan, name: str) -> dict[str, Any]:
+    parameter = plan.parameters[name]
+    about: dict[str, Any] = {"type": parameter.type_name, "kind": parameter.kind}
+    if parameter.description:
+        about["description"] = parameter.description
+    about["swept"] = name in plan.swept
+    if name in plan.fixed:
+        about["value"] = encode(plan.fixed[name], name=name)
+    about["origin"] = plan.origins.get(name, "")
+    return about
 
 
 def _row(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from expedition.recording import layout
+
+_RUN_FOLDER = re.compile(r"\d{4,}-|\d+\Z")
 
 
 def set_aside(folder: Path) -> int:
     """Move what an earlier attempt left in a run folder to ``attempts/<n>``; return n, or -1 without one.
 
-    What belongs to the sweep stays, for the run folder of an unparametrized experiment is the sweep folder.
+    What belongs to the sweep stays, its other run folders among it: the run folder of an unparametrized
+    experiment is the sweep folder.
     """
     meta = folder / layout.META_FILE
     try:
@@ -29,7 +33,8 @@ def set_aside(folder: Path) -> int:
     target.mkdir()
     kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
     # The meta file goes last: until then a kill leaves the run where a reader finds it.
-    names = sorted((n for n in os.listdir(folder) if n not in kept), key=lambda n: n == layout.META_FILE)
+    found = [n for n in os.listdir(folder) if n not in kept and not _RUN_FOLDER.match(n)]
+    names = sorted(found, key=lambda n: n == layout.META_FILE)
     for name in names:
         os.rename(folder / name, target / name)
     return number

@@ -46,7 +46,9 @@ class RunIdentity:
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
         """Members of the meta file that stay as they are, for it is written at the start and at the end."""
-        parameters = {name: {"value": value, **self.about.get(name, {})} for name, value in self.tagged.items()}
+        parameters = {
+            name: {"value": value, **self.about.get(name, {})} for name, value in self.tagged.items()
+        }
         members = {
             "index": self.index,
             "replicate": self.replicate,

@@ -134,6 +134,7 @@ class Output:
         for name, stream in self._made.items():
             stream.name_now = name
         self._made.clear()
+        del self._handler  # it refers to this object, which would wait for the garbage collector
         size = os.fstat(self._file).st_size
         os.close(self._file)
         self._file = -1

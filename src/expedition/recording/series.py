@@ -48,6 +48,7 @@ class SeriesRecorder:
         self._write = write
         self._folder = folder
         self._series: dict[str, _Series] = {}
+        self._groups: set[str] = set()
         self._binary = -1
         self._offset = 0
 
@@ -71,6 +72,7 @@ class SeriesRecorder:
         if not series.count:  # a series is known from its first value on: a refused one leaves no trace
             series.kind = form
             self._series[name] = series
+            self._groups.update(name[:i] for i, letter in enumerate(name) if letter == "/")
         series.next_step = number + 1
         series.count += 1
 
@@ -95,11 +97,15 @@ class SeriesRecorder:
                 f"the name of a series must be names joined by single slashes, such as 'fold/rmse', "
                 f"but got {name!r}"
             )
-        for other in self._series:
-            if other.startswith(f"{name}/") or name.startswith(f"{other}/"):
-                raise UnstorableError(
-                    f"series {name}: {other} is a series already, and one name cannot be a group and a series"
-                )
+        groups = {name[:i] for i, letter in enumerate(name) if letter == "/"}
+        for other in groups & self._series.keys():
+            raise UnstorableError(
+                f"series {name}: {other} is a series already, and one name cannot be a group and a series"
+            )
+        if name in self._groups:
+            raise UnstorableError(
+                f"series {name}: there are series below it already, and one name cannot be a group and a series"
+            )
         return _Series(name)
 
     def _other(self, series: _Series, name: str, value: Any) -> tuple[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from expedition.errors import ExpeditionError, ExperimentError, UnstorableError
@@ -65,7 +66,7 @@ class Store:
                     f"too deeply: flatten it"
                 ) from None
             for name, leaf in leaves.items():  # refuse before anything is changed
-                if type(leaf) not in _IMMUTABLE:
+                if type(leaf) not in _IMMUTABLE and not _is_plain_array(leaf):
                     encode(leaf, name=name)
             for name in [*members, key]:
                 if name not in leaves and name in self._live:
@@ -137,7 +138,9 @@ class Store:
             except (UnstorableError, OSError) as error:
                 problems.append(f"{type(error).__name__}: {error} (it was storable when it was stored)")
                 continue
-            if tagged != self._tagged[key]:
+            if _without_files(tagged) == _without_files(self._tagged[key]):
+                self._remove(self._sink.written)
+            else:
                 self._journal(key, tagged)
         return problems
 
@@ -184,7 +187,12 @@ class Store:
         self._live[key] = value
 
     def _encode(self, key: str, value: Any) -> Any:
-        tagged = encode(value, name=key, sink=self._sink)
+        self._sink.written.clear()
+        try:
+            tagged = encode(value, name=key, sink=self._sink)
+        except BaseException:
+            self._remove(self._sink.written)
+            raise
         if isinstance(tagged, dict) and tagged and "$" not in tagged:
             # As plain JSON a dict with such keys would read as a group.
             return {"$": "dict", "v": [[name, member] for name, member in tagged.items()]}
@@ -192,10 +200,20 @@ class Store:
 
     def _journal(self, key: str, tagged: Any) -> None:
         self._write(f'{{"e":"store","k":{json.dumps(key)},"v":{dumps(tagged)}}}')
+        before = self._tagged.get(key)
         self._tagged[key] = tagged
+        if isinstance(before, dict | list):
+            self._remove(set(_files(before)) - set(_files(tagged)))
+
+    def _remove(self, files: Iterable[str]) -> None:
+        """Remove files that the journal no longer refers to; one that stays does no harm."""
+        for file in files:
+            with contextlib.suppress(OSError):
+                (self._sink.folder / file).unlink(missing_ok=True)
 
     def _drop(self, key: str) -> None:
         self._write(f'{{"e":"drop","k":{json.dumps(key)}}}')
+        self._remove(set(_files(self._tagged[key])))
         del self._live[key], self._tagged[key]
         for prefix in _prefixes(key):
             self._below[prefix] -= 1
@@ -256,6 +274,29 @@ def _same_array(value: Any, tagged: Any) -> bool:
 
     raw: Any = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
     return bool(f"{zlib.crc32(raw):08x}" == tagged["crc"])
+
+
+def _files(tagged: Any) -> Iterator[str]:
+    """The files that tagged JSON refers to."""
+    if isinstance(tagged, dict):
+        if "$" in tagged and isinstance(tagged.get("file"), str):
+            yield tagged["file"]
+        tagged = list(tagged.values())
+    if isinstance(tagged, list):
+        for member in tagged:
+            yield from _files(member)
+
+
+def _without_files(tagged: Any) -> Any:
+    """Tagged JSON without the names of its files, whose content the CRC beside them tells."""
+    if isinstance(tagged, dict):
+        return {name: _without_files(v) for name, v in tagged.items() if name != "file" or "$" not in tagged}
+    return [_without_files(member) for member in tagged] if isinstance(tagged, list) else tagged
+
+
+def _is_plain_array(value: Any) -> bool:
+    """Whether a value is an array that files keep: it need not be encoded to see that it can be."""
+    return type(value).__module__ == "numpy" and hasattr(value, "dtype") and not value.dtype.hasobject
 
 
 def _prefixes(key: str) -> list[str]:

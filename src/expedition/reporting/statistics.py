@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from expedition.errors import ExperimentError
 
@@ -55,16 +57,22 @@ def mean_interval(values: Iterable[object], confidence: float = 0.95) -> Interva
     """
     if not 0 < confidence < 1:
         raise ExperimentError(f"the confidence must lie between 0 and 1, not be {confidence!r}")
+    given = list(values)
+    # Whole numbers are taken from the first one, lest a float lose the digits in which they differ.
+    whole = bool(given) and all(type(value) is int and abs(value) > 2**53 for value in given)
+    origin: Any = given[0] if whole else 0
     sample: list[float] = []
     missing = 0
-    for value in values:
-        number = _to_float(value)
+    for value in given:
+        number = _to_float(value - origin if whole else value)
         if math.isnan(number):
             missing += 1
         else:
             sample.append(number)
     n = len(sample)
     mean, std = _mean_and_std(sample)
+    if origin:
+        mean = _to_float(origin + Fraction(mean)) if math.isfinite(mean) else _to_float(origin)
     half_width = math.nan
     if n > 1:
         half_width = std * (_t_quantile((1 + confidence) / 2, n - 1) / math.sqrt(n))

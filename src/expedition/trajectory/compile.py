@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -114,13 +115,14 @@ def _write(file: h5py.File, sweep: SweepFolder, table: Gathered) -> None:
 
 def _write_parameters(leaves: LeafWriter, sweep: SweepFolder) -> None:
     names = sweep.parameters
+    mentioned = {name for entry in sweep.entries for name in (*entry.params, *entry.absent)}
     for name, about in names.items():
         segments = name.split(".")
         # A name that is also the beginning of another stays whole, like a name with odd dots.
         beginnings = {".".join(segments[:k]) for k in range(1, len(segments))}
         if not all(segments) or beginnings & names.keys() or any(n.startswith(f"{name}.") for n in names):
             segments = [name]
-        if "value" in about and not about.get("swept"):
+        if "value" in about and name not in mentioned:
             leaves.constant(fmt.PARAMETERS, segments, about["value"])
         else:
             leaves.leaf(fmt.PARAMETERS, segments, _swept_cells(leaves, sweep, name, about))
@@ -138,7 +140,7 @@ def _swept_cells(leaves: LeafWriter, sweep: SweepFolder, name: str, about: dict[
     for entry in sweep.entries:
         if name in entry.params:
             cell = entry.params[name]
-        elif "value" in about:
+        elif "value" in about and name not in entry.absent:
             cell = about["value"]
         else:
             continue
@@ -284,7 +286,9 @@ def _finish(
         file.attrs[name] = value
     _list_attribute(file, "explored", sweep.swept)
     grid = manifest.get("grid")
-    if grid:
+    if grid and math.prod(grid["shape"]) == len(
+        sweep.entries
+    ):  # no more so when later invocations added runs
         _list_attribute(file, "grid_dims", grid["dims"])
         file.attrs["grid_shape"] = np.array(grid["shape"], np.int64)
 

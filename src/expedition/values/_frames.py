@@ -8,7 +8,7 @@ from typing import Any
 
 from expedition.errors import DamagedError
 from expedition.values import _arrays, _pandas
-from expedition.values._references import read_npz, resolve_file
+from expedition.values._references import check_file, read_npz, resolve_file
 from expedition.values._standard import decode_zone, encode_zone
 from expedition.values._walk import (
     INT64_MAX,
@@ -123,6 +123,7 @@ def _read_frame_file(dec: Decoder, path: Path, tag: Tag) -> Any:
 def _decode_frame(dec: Decoder, tag: Tag) -> Any:
     path = resolve_file(dec.folder, tag["file"])
     try:
+        check_file(path, tag)
         value = _read_frame_file(dec, path, tag)
     except ImportError as error:
         raise DamagedError(f"{path}: needs pandas: pip install 'pytest-expedition[analysis]'") from error

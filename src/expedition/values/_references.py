@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -40,6 +41,33 @@ def resolve_file(folder: Path | None, reference: Any) -> Path:
     return path
 
 
+def file_crc(path: Path) -> str:
+    """Return the CRC-32 of a file as eight hexadecimal digits."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
+
+
+def array_crc(array: Any) -> str:
+    """Return the CRC-32 of the bytes of an array in C order as eight hexadecimal digits."""
+    import numpy as np
+
+    raw: Any = np.asarray(array, order="C").reshape(-1).view(np.uint8) if array.nbytes else b""
+    return f"{zlib.crc32(raw):08x}"
+
+
+def check_file(path: Path, tag: Tag) -> None:
+    """Compare a file with the CRC that its reference recorded.
+
+    Raises:
+        DamagedError: the file is not the one that was stored.
+    """
+    if "crc" in tag and file_crc(path) != tag["crc"]:
+        raise DamagedError(f"{path} is damaged: its content is not what was stored")
+
+
 def read_npy(folder: Path | None, tag: Tag) -> Any:
     """Return the array of a reference to a ``.npy`` file, which must have the recorded dtype and shape."""
     path = resolve_file(folder, tag["file"])
@@ -49,12 +77,15 @@ def read_npy(folder: Path | None, tag: Tag) -> Any:
     except (ValueError, OSError, EOFError) as error:
         raise DamagedError(f"{path}: not a whole .npy file: {error}") from error
     _check(path, array, tag)
+    if "crc" in tag and array_crc(array) != tag["crc"]:
+        raise DamagedError(f"{path} is damaged: its values are not what was stored")
     return array
 
 
 def read_npz(folder: Path | None, tag: Tag) -> dict[str, Any]:
     """Return the arrays of a reference to a ``.npz`` file by their names."""
     path = resolve_file(folder, tag["file"])
+    check_file(path, tag)
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:

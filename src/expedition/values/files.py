@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import unicodedata
-import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from expedition.values._arrays import without_padding
 from expedition.values._dtypes import dtype_to_json
 from expedition.values._frames import sparse_parts
 from expedition.values._pandas import identical
-from expedition.values._references import read_npy, read_npz, resolve_file
+from expedition.values._references import array_crc, file_crc, read_npy, read_npz, resolve_file
 from expedition.values._walk import SinkKind, Tag, untyped
 from expedition.values.tagged import canonical, decode, encode
 
@@ -46,13 +45,16 @@ def file_stem(key: str) -> str:
 class FileSink:
     """Writes arrays, masked arrays, sparse matrices and frames below a folder; returns references to them.
 
-    A file is written under a temporary name and renamed; storing a key again replaces its file.
+    A file is written under a temporary name and renamed. No file is ever replaced: a key that is stored again
+    gets a name with a number, and whoever refers to the files removes the old one. `written` lists the files
+    that were made, relative to the folder.
     """
 
     def __init__(self, folder: Path, subfolder: str = "data") -> None:
         self.folder = Path(folder)
         self.subfolder = subfolder
         self._taken: dict[str, str] = {}
+        self.written: list[str] = []
 
     def put_array(self, name: str, array: Any, kind: SinkKind) -> Tag | None:
         """Write a value under the slashed key `name`; None when no file format keeps it exactly."""
@@ -63,9 +65,8 @@ class FileSink:
         if kind == "npy":
             plain = without_padding(array) if array.dtype.names else array
             path = self._write(name, ".npy", lambda f: np.save(f, plain, allow_pickle=False))
-            raw: Any = np.asarray(plain, order="C").reshape(-1).view(np.uint8) if plain.nbytes else b""
             tag: Tag = {"$": "npy", "file": path, "dtype": dtype_to_json(array.dtype)}
-            return {**tag, "shape": list(array.shape), "crc": f"{zlib.crc32(raw):08x}"}
+            return {**tag, "shape": list(array.shape), "crc": array_crc(plain)}
         if kind == "masked":
             parts = {"data": np.asarray(array)}
             if array.mask is not np.ma.nomask:
@@ -74,7 +75,13 @@ class FileSink:
             parts = sparse_parts(array)
         path = self._write(name, ".npz", lambda f: np.savez(f, **parts))  # type: ignore[arg-type]
         dtype = dtype_to_json(array.dtype)
-        return {"$": "npz", "file": path, "dtype": dtype, "shape": list(array.shape), "crc": self._crc(path)}
+        return {
+            "$": "npz",
+            "file": path,
+            "dtype": dtype,
+            "shape": list(array.shape),
+            "crc": file_crc(self.folder / path),
+        }
 
     def _put_frame(self, name: str, value: Any) -> Tag | None:
         for suffix, write, kept in ((".parquet", _to_parquet, "pyarrow"), (".csv", _to_csv, "pandas")):
@@ -94,7 +101,7 @@ class FileSink:
             except Exception:  # the library has no form for this frame
                 continue
             if self._reads_back(tag, value):
-                tag["crc"] = self._crc(tag["file"])
+                tag["crc"] = file_crc(self.folder / tag["file"])
                 return tag
             (self.folder / tag["file"]).unlink()
         return None
@@ -106,13 +113,6 @@ class FileSink:
         except Exception:
             return False
 
-    def _crc(self, path: str) -> str:
-        crc = 0
-        with (self.folder / path).open("rb") as file:
-            while block := file.read(1 << 20):
-                crc = zlib.crc32(block, crc)
-        return f"{crc:08x}"
-
     def _write(self, key: str, suffix: str, write: Callable[[IO[bytes]], object]) -> str:
         stem = file_stem(key)
         if self._taken.setdefault(stem.casefold(), key) != key:  # the file system may not tell A from a
@@ -123,10 +123,16 @@ class FileSink:
         try:
             with temporary.open("wb") as file:
                 write(file)
-            os.replace(temporary, folder / f"{stem}{suffix}")
+            # What a journal refers to already stays until the journal says otherwise.
+            path, n = folder / f"{stem}{suffix}", 1
+            while path.exists():
+                n += 1
+                path = folder / f"{stem}+{n}{suffix}"
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        return f"{self.subfolder}/{stem}{suffix}"
+        self.written.append(f"{self.subfolder}/{path.name}")
+        return self.written[-1]
 
 
 def _to_parquet(frame: Any, file: IO[bytes]) -> None:
