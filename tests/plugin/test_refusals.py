@@ -1,4 +1,4 @@
-"""Bad input: a usage error naming the thing and the remedy, before anything runs or is written (issue 2)."""
+"""Bad input: a usage error naming the thing and the remedy, before anything runs or is written."""
 
 from __future__ import annotations
 
