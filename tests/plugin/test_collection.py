@@ -530,3 +530,50 @@ class TestPytestFeatures:
         lab.experiment(TWO)
         lab.file("test_own.py", "def test_own(): pass")
         lab.pytest("-p", "no:expedition").exits(0).says("1 passed")
+
+
+@pytest.mark.parametrize("name", ["experiment", "e"])
+def test_a_project_may_wrap_the_fixture_of_the_run(lab, name):
+    lab.file(
+        "conftest.py",
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def {name}({name}):
+            {name}["set up by the project"] = True
+            yield {name}
+            {name}["torn down"] = True
+        """,
+    )
+    lab.experiment(
+        f"""
+        @experiment.parametrize("x", [1, 2])
+        def exp_a({name}, x):
+            {name}["x"] = x
+        """
+    )
+    lab.run().exits(0)
+    for record in lab.records():
+        assert record.flat_data.keys() == {"set up by the project", "x", "torn down"}
+
+
+def test_e_follows_a_wrapped_experiment(lab):
+    lab.file(
+        "conftest.py",
+        """
+        import pytest
+
+        @pytest.fixture
+        def experiment(experiment):
+            experiment["wrapped"] = True
+            return experiment
+        """,
+    )
+    lab.experiment("""
+        @experiment
+        def exp_a(e):
+            e["x"] = 1
+        """)
+    lab.run().exits(0)
+    assert lab.records()[0].data == {"wrapped": True, "x": 1}

@@ -76,6 +76,18 @@ def test_the_end_comes_once(run: Run) -> None:
     assert RunRecord(run.path).reason == "no"
 
 
+def test_a_second_run_in_a_folder_sets_the_first_one_aside(tmp_path: Path) -> None:
+    with Run.detached(tmp_path, seed=1) as first:
+        first["a"] = 1
+    with Run.detached(tmp_path) as second:
+        assert RunRecord(tmp_path).status == "running"
+        second["b"] = 2
+    record = RunRecord(tmp_path)
+    assert (record.status, record.attempt, record.data) == ("done", 1, {"b": 2})
+    earlier = RunRecord(tmp_path / "attempts" / "0")
+    assert (earlier.status, earlier.attempt, earlier.data, earlier.seed) == ("done", 0, {"a": 1}, 1)
+
+
 def test_an_error_in_the_block_fails_the_run_and_goes_on(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Run.detached(tmp_path / "run") as run:  # noqa: PT012
         run["x"] = 1

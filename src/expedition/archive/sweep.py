@@ -14,6 +14,7 @@ from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import Journal, read_journal
+from expedition.recording.meta import holds_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class SweepFolder:
     def started_folders(self) -> set[str]:
         """Folders (as in `RunEntry.folder`) that hold a run, found with one listing per shard."""
         found: set[str] = set()
-        if (self.path / layout.META_FILE).is_file():
+        if holds_run(self.path):
             found.add(".")
         parents = [""]
         if self.manifest.get("sharded"):

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from expedition.archive.sweep import RunEntry, SweepFolder
+from expedition.authoring.parameters import RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan
 from expedition.errors import ExpeditionError
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
@@ -22,7 +23,7 @@ from expedition.plugin.signals import Signals
 from expedition.recording import Run, layout, outcomes
 from expedition.recording.attempts import set_aside
 from expedition.recording.figures import OpenFigures
-from expedition.recording.meta import RunIdentity
+from expedition.recording.meta import RunIdentity, holds_run
 from expedition.recording.output import REPORT_LIMIT, Output, read_head
 from expedition.recording.run import RunListener
 from expedition.recording.seeds import GlobalRandomState, derive_seed
@@ -32,6 +33,9 @@ from expedition.values import encode
 
 _NOT_RUN = "[NOTRUN] "
 """What pytest puts before the reason of ``xfail(run=False)``."""
+
+_FIXTURES = "expedition.plugin.fixtures"
+"""Where the fixtures `experiment` and `e` are made, unless the project has its own."""
 
 _IMMUTABLE = (str, int, float, bool, bytes, complex, type(None))
 
@@ -64,6 +68,16 @@ class SweepBinding:
             }
             for name, parameter in self.plan.parameters.items()
         }
+        self._names_of_run: tuple[str, ...] | None = None
+
+    def names_of_run(self, item: Any) -> tuple[str, ...]:
+        """Names under which the function gets the run itself: those that no fixture of the project overrides."""
+        if self._names_of_run is None:
+            known = item._fixtureinfo.name2fixturedefs
+            own = [n for n in RUN_FIXTURES if n not in known or known[n][-1].func.__module__ == _FIXTURES]
+            # `e` is what `experiment` gives.
+            self._names_of_run = tuple(own) if RUN_FIXTURES[0] in own else ()
+        return self._names_of_run
 
 
 @dataclass
@@ -90,7 +104,7 @@ class RunExecution:
 
     Attributes
     ----------
-    bindings : by the plan's function node id, set before the first run.
+    bindings : by the `id` of the plan, set before the first run.
     """
 
     def __init__(
@@ -134,6 +148,7 @@ class RunExecution:
             live = item.stash[LIVE] = self._current = self._start(item)
             # The values are known: a fixture for each of them would cost more than the rest of the set-up.
             item.funcargs.update(item.callspec.params)  # type: ignore[attr-defined]
+            item.funcargs.update(dict.fromkeys(live.binding.names_of_run(item), live.run))  # type: ignore[attr-defined]
         return (yield from self._phase(live))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -277,7 +292,7 @@ class RunExecution:
             )
         folder = binding.sweep.path / entry.folder
         attempt = binding.attempts.get(entry.index, 0)
-        if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
+        if not _make_folder(folder) and (attempt or holds_run(folder)):
             attempt = max(attempt, set_aside(folder) + 1)
         run, output = self._make_run(binding, planned, entry, folder, attempt)
         # The function may be wrapped by one from elsewhere: its globals are not those of the experiment.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,13 +13,22 @@ from expedition.errors import ArtifactError, UnstorableError, near_matches
 from expedition.recording import artifacts as forms
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
-from expedition.recording.files import Encoded, dump_pretty, replace_file
+from expedition.recording.attempts import set_aside
+from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import Journal
-from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
+from expedition.recording.meta import (
+    RunEnd,
+    RunIdentity,
+    error_line,
+    meta_of,
+    shortened,
+    write_meta,
+    write_meta_into_reserve,
+)
 from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
 from expedition.recording.store import Store, nest
-from expedition.recording.writer import SweepWriter, host_identity
+from expedition.recording.writer import SweepWriter, process_identity
 from expedition.values import FileSink, dumps, encode
 
 if TYPE_CHECKING:
@@ -69,20 +77,22 @@ class Run:
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
         self._end = RunEnd(outcomes.PENDING, 0)
-        self._process = Encoded()
+        self._process = writer.process if writer is not None else process_identity()
 
     @classmethod
     def detached(cls, path: Path | str, /, *, seed: int = 0, **parameters: Any) -> Run:
         """Return a started run that records into the folder `path`, outside of any sweep.
 
         It is for tests that call an experiment as a function; use it as a context manager, or call `close`.
+        What an earlier run recorded there goes to ``attempts/``.
         """
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
+        attempt = set_aside(folder) + 1
         about = {"name": "detached", "file": "", "function": "", "namespace": "", "description": ""}
         tagged = {name: encode(value, name=name) for name, value in parameters.items()}
         identity = RunIdentity(
-            0, "detached", "", 0, 0, seed, about, parameters, tagged, {}, (), (), folder, folder.parent
+            0, "detached", "", 0, attempt, seed, about, parameters, tagged, {}, (), (), folder, folder.parent
         )
         run = cls(identity)
         run.start()
@@ -367,10 +377,11 @@ class Run:
     # -- life ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin the record: the meta file says ``running``, output goes to the log. Raises `OSError`."""
+        """Begin the record: the journal's first line says what runs, output goes to the log. Raises `OSError`."""
         self._end = RunEnd(outcomes.RUNNING, time.time_ns() // 1000)
-        self._process = Encoded.of(process_identity(self._writer))
-        self._write_meta()
+        if self._writer is not None:
+            self._writer.reserve.renew()
+        self._journal.write(dumps({"e": "start", "meta": self._meta()}))
         if self._output is not None:
             self._output.start()
 
@@ -405,7 +416,7 @@ class Run:
         if error is not None:
             end.error = describe_error(error, entry)
             if isinstance(error, AssertionError):
-                end.criterion = (end.error["message"].splitlines() or [""])[0]
+                end.criterion = shortened((end.error["message"].splitlines() or [""])[0], 1000)
         self._attempt(end, self._artifacts.settle)
         self._attempt(end, lambda: end.problems.extend(self._store.settle()))
         self._attempt(end, self._series.close)
@@ -417,9 +428,13 @@ class Run:
         self._attempt(end, self._journal.close)
         end.stop = max(time.time_ns() // 1000, end.start)
         self._end = end
-        if not self._attempt(end, self._write_meta):
+        if self._attempt(end, lambda: write_meta(self.path, self._meta())):
+            if self._journal.lines == 1:  # its start, which the meta file has as well
+                self._journal.remove()
+        elif self._writer is not None:
             # What there is no room for is in the journal still.
-            self._attempt(end, lambda: self._write_meta(in_place=True))
+            reserve, brief = self._writer.reserve, self._meta(brief=True)
+            self._attempt(end, lambda: write_meta_into_reserve(self.path, brief, reserve))
         if self._writer is not None:
             try:
                 self._writer.commit(self._commit_line())
@@ -467,21 +482,25 @@ class Run:
             end.error = {"type": kind, "message": message, "traceback": ""}
         return False
 
-    def _write_meta(self, *, in_place: bool = False) -> None:
+    def _meta(self, *, brief: bool = False) -> dict[str, Any]:
+        """Content of the meta file as it is now; `brief` leaves out what the journal has too."""
         rng: dict[str, Any] = {"generator": "numpy.random.default_rng", "seed": self.seed}
         if self._rng is not None:
             rng["final_state"] = encode(self._rng.bit_generator.state, name="rng state")
         extras: dict[str, Any] = {"tags": self._tags, "notes": self._notes}
-        for name, content in (
-            ("series", self._series.summary()),
-            ("artifacts", self._artifacts.listing()),
-            ("derived", self._derived),
-            ("annotations", self._annotations),
-        ):
-            if content and not in_place:
-                extras[name] = content
-        process = self._process
-        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
+        if not brief:
+            extras |= self._found()
+        return meta_of(self._identity, self._end, process=self._process, rng=rng, extras=extras)
+
+    def _found(self) -> dict[str, Any]:
+        """What is listed in the meta file, where there is some of it."""
+        listings = {
+            "series": self._series.summary(),
+            "artifacts": self._artifacts.listing(),
+            "derived": self._derived,
+            "annotations": self._annotations,
+        }
+        return {name: content for name, content in listings.items() if content}
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error
@@ -498,21 +517,9 @@ class Run:
             "error": error_line(error),
             "data": self._store.tagged,
         }
-        for name, content in (
-            ("series", self._series.summary()),
-            ("derived", self._derived),
-            ("annotations", self._annotations),
-        ):
-            if content:
-                line[name] = content
-        return line
-
-
-def process_identity(writer: SweepWriter | None) -> dict[str, Any]:
-    """Where a run runs: host, boot and process, and what this process is called in the sweep."""
-    host, boot = host_identity()
-    worker, name = (writer.worker, writer.name) if writer is not None else ("", "")
-    return {"host": host, "boot_id": boot, "pid": os.getpid(), "worker": worker, "writer": name}
+        found = self._found()
+        found.pop("artifacts", None)
+        return line | found
 
 
 def describe_error(error: BaseException, entry: CodeType | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expedition.recording import layout
-from expedition.recording.files import replace_file
+from expedition.recording.files import Reserve, replace_file
 from expedition.recording.journal import Journal
 from expedition.values import dumps
 
@@ -28,6 +28,8 @@ class SweepWriter:
     Attributes
     ----------
     name : ``<worker>-<pid>-<random>``, the stem of its files in ``journal/``.
+    process : where the runs of this process run, as their meta files say it.
+    reserve : room for a meta file, for the end of a run that has filled the disk.
     """
 
     def __init__(self, sweep: Path, worker: str) -> None:
@@ -45,6 +47,8 @@ class SweepWriter:
         self._lock.acquire(timeout=5)
         self._log = Journal(folder / f"{self.name}.jsonl", exclusive=True)
         self._announced = 0.0
+        self.reserve = Reserve(folder / f"{self.name}.reserve")
+        self.process = process_identity(worker, self.name)
 
     def commit(self, line: Mapping[str, Any]) -> None:
         """Append the commit line of one finished run; it begins with ``index`` and ``attempt``."""
@@ -63,6 +67,7 @@ class SweepWriter:
         """Close the log and give the lock back."""
         self._log.close()
         self._lock.release()
+        self.reserve.release()
         for path in (self._lock_path, self._live_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -75,3 +80,9 @@ def host_identity() -> tuple[str, str]:
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return socket.gethostname(), boot
+
+
+def process_identity(worker: str = "", writer: str = "") -> dict[str, Any]:
+    """Where a run runs: host, boot and process, and what this process is called in the sweep."""
+    host, boot = host_identity()
+    return {"host": host, "boot_id": boot, "pid": os.getpid(), "worker": worker, "writer": writer}
