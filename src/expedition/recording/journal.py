@@ -93,7 +93,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     if mark < 0 or not line.endswith(b'"}\n') or line[mark + 8 : -3] != b"%08x" % zlib.crc32(line[:mark]):
         return None
     try:
-        parsed = json.loads(line)
+        parsed = json.loads(line.decode())  # bytes would be searched for their encoding
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None

@@ -9,9 +9,14 @@ from expedition.errors import DamagedError
 from expedition.values._walk import Json
 
 
+# json.dumps with options makes an encoder for every call.
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def dumps(tree: Json) -> str:
     """Return a tree as strict JSON on one line, without blanks and without escapes of non-ASCII text."""
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _compact(tree)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -38,6 +43,4 @@ def _ordered(tree: Json) -> Json:
 
 def canonical_text(tree: Json) -> str:
     """Return the one text of an encoded tree that does not depend on the order of dicts."""
-    return json.dumps(
-        _ordered(tree), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-    )
+    return _sorted(_ordered(tree) if isinstance(tree, list | dict) else tree)
