@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from expedition import Archive, Run, RunRecord
-from expedition.recording.journal import seal
 from tests.durability.laboratory import Laboratory, Started
 
 EXPERIMENT = """
@@ -47,12 +46,9 @@ def moved(lab: Laboratory, to: Path, **process: str) -> RunRecord:
     """A copy of the sweep, whose running run says that it belongs to another process."""
     shutil.copytree(lab.sweep(), to / "copy")
     (folder,) = (to / "copy").glob("0001-*")
-    journal = folder / "experiment_journal.jsonl"
-    first, *others = journal.read_bytes().splitlines(keepends=True)
-    event = json.loads(first)
-    del event["crc"]
-    event["meta"]["process"].update(process)
-    journal.write_bytes(seal(json.dumps(event)) + b"".join(others))
+    meta = json.loads((folder / "experiment_meta.json").read_bytes())
+    meta["process"].update(process)
+    (folder / "experiment_meta.json").write_text(json.dumps(meta), encoding="utf-8")
     return RunRecord(folder)
 
 

@@ -73,13 +73,13 @@ def test_active_runs_are_interrupted(
 MOMENTS = {
     # What the experiment file does when it is imported, so that the signal comes at one exact moment.
     "start": """
-        from expedition.recording.journal import Journal as target
-        before = target.write
-        def patched(self, text):
-            before(self, text)
-            if "x=1" in self.path and text.startswith('{"e":"start"'):
+        import expedition.recording.run as target
+        before = target.write_meta
+        def patched(identity, end, **more):
+            before(identity, end, **more)
+            if identity.id == "x=1" and end.status == "running":
                 os.kill(os.getpid(), signal.NUMBER)
-        target.write = patched
+        target.write_meta = patched
         """,
     "between-phases": """
         import _pytest.runner as target
@@ -102,10 +102,10 @@ MOMENTS = {
     "finish": """
         import expedition.recording.run as target
         before = target.write_meta
-        def patched(folder, meta):
-            if meta["id"] == "x=1":
+        def patched(identity, end, **more):
+            if identity.id == "x=1" and end.status != "running":
                 os.kill(os.getpid(), signal.NUMBER)
-            before(folder, meta)
+            before(identity, end, **more)
         target.write_meta = patched
         """,
 }

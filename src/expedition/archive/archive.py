@@ -11,7 +11,6 @@ from expedition.archive.record import RunRecord
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError, RecordNotFoundError, near_matches
 from expedition.recording import layout, outcomes
-from expedition.recording.meta import holds_run
 from expedition.values import decode
 
 
@@ -85,7 +84,7 @@ class Archive:
         `RecordNotFoundError` with near matches.
         """
         for candidate in (Path(which), self.root / which):
-            if holds_run(candidate):
+            if (candidate / layout.META_FILE).is_file():
                 return RunRecord(candidate)
         text = str(which).strip("/")
         found: RunRecord | None = None
@@ -105,16 +104,16 @@ class Archive:
         return found
 
     def _run_folders(self) -> Iterator[tuple[Path, Path | None]]:
-        if not (self.root / layout.SWEEP_FILE).is_file() and holds_run(self.root):
+        if not (self.root / layout.SWEEP_FILE).is_file() and (self.root / layout.META_FILE).is_file():
             yield self.root, None
             return
         for sweep in _sweep_folders(self.root):
-            if holds_run(sweep):
+            if (sweep / layout.META_FILE).is_file():
                 yield sweep, sweep
             for entry in _folders(sweep):
                 if not entry.name[0].isdigit():
                     continue
-                if entry.name.isdigit() and not holds_run(entry.path):
+                if entry.name.isdigit() and not os.path.isfile(os.path.join(entry.path, layout.META_FILE)):
                     for inner in _folders(Path(entry.path)):
                         yield Path(inner.path), sweep
                 else:

@@ -17,7 +17,6 @@ from expedition.errors import DamagedError, NameNotFoundError, RecordNotFoundErr
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import check_name
 from expedition.recording.journal import read_journal
-from expedition.recording.meta import read_start
 from expedition.recording.store import flatten, nest
 from expedition.values import decode
 
@@ -57,8 +56,8 @@ class RunRecord:
             self.meta: dict[str, Any] = load_meta(self.path)
         except FileNotFoundError:
             raise RecordNotFoundError(
-                f"{path} is no run folder: it has neither {layout.META_FILE} nor {layout.JOURNAL_FILE}; "
-                f"Archive(…).runs() finds those below a folder"
+                f"{path} is no run folder: it has no {layout.META_FILE}; Archive(…).runs() finds those below "
+                f"a folder"
             ) from None
         self._sweep = sweep
 
@@ -319,20 +318,10 @@ _META_TYPES: dict[str, type | tuple[type, ...]] = {
 def load_meta(folder: Path) -> dict[str, Any]:
     """Read the meta file of the run folder `folder`, with every member that readers rely on.
 
-    A run that has not ended has none; what it is stands in the first line of its journal. Raises
-    `FileNotFoundError`, or `DamagedError` naming the file.
+    Raises `FileNotFoundError`, or `DamagedError` naming the file.
     """
     file = folder / layout.META_FILE
-    try:
-        meta = load_json(file)
-    except FileNotFoundError:
-        started = read_start(folder)
-        if started is None:
-            journal = folder / layout.JOURNAL_FILE
-            if journal.is_file():
-                raise DamagedError(f"{journal} is damaged: its first line does not tell the run") from None
-            started = load_json(file)  # it may have ended in the meantime
-        meta = started
+    meta = load_json(file)
     if meta.get("format") != layout.RUN_FORMAT:
         raise DamagedError(f"{file} is not the meta file of a run")
     check_version(str(meta.get("format_version", "")), file)

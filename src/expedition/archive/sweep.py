@@ -14,7 +14,6 @@ from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import Journal, read_journal
-from expedition.recording.meta import holds_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class SweepFolder:
     def started_folders(self) -> set[str]:
         """Folders (as in `RunEntry.folder`) that hold a run, found with one listing per shard."""
         found: set[str] = set()
-        if holds_run(self.path):
+        if (self.path / layout.META_FILE).is_file():
             found.add(".")
         parents = [""]
         if self.manifest.get("sharded"):

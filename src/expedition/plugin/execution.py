@@ -23,7 +23,7 @@ from expedition.plugin.signals import Signals
 from expedition.recording import Run, layout, outcomes
 from expedition.recording.attempts import set_aside
 from expedition.recording.figures import OpenFigures
-from expedition.recording.meta import RunIdentity, holds_run
+from expedition.recording.meta import RunIdentity
 from expedition.recording.output import REPORT_LIMIT, Output, read_head
 from expedition.recording.run import RunListener
 from expedition.recording.seeds import GlobalRandomState, derive_seed
@@ -292,7 +292,7 @@ class RunExecution:
             )
         folder = binding.sweep.path / entry.folder
         attempt = binding.attempts.get(entry.index, 0)
-        if not _make_folder(folder) and (attempt or holds_run(folder)):
+        if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
             attempt = max(attempt, set_aside(folder) + 1)
         run, output = self._make_run(binding, planned, entry, folder, attempt)
         # The function may be wrapped by one from elsewhere: its globals are not those of the experiment.

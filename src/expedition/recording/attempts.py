@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from expedition.recording import layout
-from expedition.recording.meta import holds_run, read_start
 
 _RUN_FOLDER = re.compile(r"\d{4,}-|\d+\Z")
 
@@ -19,9 +18,13 @@ def set_aside(folder: Path) -> int:
     What belongs to the sweep stays, its other run folders among it: the run folder of an unparametrized
     experiment is the sweep folder.
     """
-    if not holds_run(folder):
+    meta = folder / layout.META_FILE
+    try:
+        number = int(json.loads(meta.read_bytes())["attempt"])
+    except FileNotFoundError:
         return -1
-    number = _number(folder)
+    except (ValueError, KeyError, TypeError):
+        number = 0
     attempts = folder / layout.ATTEMPTS_FOLDER
     attempts.mkdir(exist_ok=True)
     while (attempts / str(number)).exists():
@@ -29,22 +32,9 @@ def set_aside(folder: Path) -> int:
     target = attempts / str(number)
     target.mkdir()
     kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
-    # What tells a run goes last: until then a kill leaves the run where a reader finds it.
+    # The meta file goes last: until then a kill leaves the run where a reader finds it.
     found = [n for n in os.listdir(folder) if n not in kept and not _RUN_FOLDER.match(n)]
-    last = (layout.JOURNAL_FILE, layout.META_FILE)
-    for name in sorted(found, key=lambda n: last.index(n) if n in last else -1):
+    names = sorted(found, key=lambda n: n == layout.META_FILE)
+    for name in names:
         os.rename(folder / name, target / name)
     return number
-
-
-def _number(folder: Path) -> int:
-    try:
-        meta = json.loads((folder / layout.META_FILE).read_bytes())
-    except FileNotFoundError:
-        meta = read_start(folder)
-    except (ValueError, RecursionError):
-        return 0
-    try:
-        return int(meta["attempt"])
-    except (ValueError, KeyError, TypeError):
-        return 0

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 _encode = json.JSONEncoder(allow_nan=False).encode  # json.dumps with options makes an encoder for every call
@@ -35,47 +34,25 @@ def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> 
         raise
 
 
-class Reserve:
-    """A file that keeps room on the disk, so that what has to be said can be said on a full one.
+def overwrite_file(path: Path | str, content: bytes) -> None:
+    """Write `content` over an existing file, within the space that it has: the way that a full disk leaves.
 
-    Attributes
-    ----------
-    size : bytes that it keeps.
+    Raises `OSError`, with nothing changed, when the file has less space.
     """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if len(content) > room_of(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
 
-    size = 64 * 1024
 
-    def __init__(self, path: Path | str) -> None:
-        self._path = os.fspath(path)
-        self._kept = False
-        self.renew()
-
-    def renew(self) -> None:
-        """Take the room again if it is spent; a disk that is full leaves none, which `spend` tells."""
-        if self._kept:
-            return
-        with contextlib.suppress(OSError):
-            # Zeros would be a hole on some file systems, and no room at all.
-            replace_file(self._path, os.urandom(self.size))
-            self._kept = True
-
-    def spend(self, target: str, content: bytes) -> None:
-        """Write `content` in the room kept and rename it to `target`. Raises `OSError` when there is none."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            if len(content) > os.fstat(descriptor).st_size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
-            os.pwrite(descriptor, content, 0)
-            os.ftruncate(descriptor, len(content))
-        finally:
-            os.close(descriptor)
-        os.replace(self._path, target)
-        self._kept = False
-
-    def release(self) -> None:
-        """Give the room back."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
+def room_of(path: Path | str) -> int:
+    """Bytes that a file may have without taking another block of the disk."""
+    status = os.stat(path)
+    return max(status.st_size, getattr(status, "st_blocks", 0) * 512)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -85,15 +62,28 @@ def write_all(descriptor: int, content: bytes) -> None:
         written += os.write(descriptor, content[written:])
 
 
+class Encoded(str):
+    """JSON text as `dump_pretty` writes it for a member; for what is written more than once."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: object) -> Encoded:
+        """Encode `value`."""
+        return cls(_member(value))
+
+
 def dump_pretty(content: object) -> bytes:
     """Strict JSON for people: one member a line at the top, rows of lists compact."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         return _encode(content).encode()
     members = [f" {_encode(key)}: {_member(value)}" for key, value in content.items()]
     return ("{\n" + ",\n".join(members) + "\n}\n").encode()
 
 
 def _member(value: object) -> str:
+    if isinstance(value, Encoded):
+        return value
     if value is None:
         return "null"
     if type(value) is int:  # an encoder is made for whatever is not a text

@@ -6,7 +6,6 @@ a second bounds what a power loss can take. A reader skips what is torn and coun
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -35,10 +34,9 @@ class Journal:
     ----------
     path : the file.
     exclusive : refuse a file that exists already (a journal never continues behind a torn tail).
-    lines : how many lines were written here.
     """
 
-    __slots__ = ("_descriptor", "_synced", "_torn", "exclusive", "lines", "path")
+    __slots__ = ("_descriptor", "_synced", "_torn", "exclusive", "path")
 
     def __init__(self, path: Path | str, *, exclusive: bool = False) -> None:
         self.path = os.fspath(path)
@@ -46,7 +44,6 @@ class Journal:
         self._descriptor = -1
         self._synced = 0.0
         self._torn = False
-        self.lines = 0
 
     def write(self, text: str) -> None:
         """Append the JSON object `text` as one sealed line. Raises `OSError` when the disk refuses it."""
@@ -63,7 +60,6 @@ class Journal:
             self._torn = True
             raise OSError(28, "No space left on device (a journal line was written in part)", self.path)
         self._torn = False
-        self.lines += 1
         now = time.monotonic()
         if now - self._synced > SYNC_INTERVAL:
             os.fdatasync(self._descriptor) if hasattr(os, "fdatasync") else os.fsync(self._descriptor)
@@ -79,12 +75,6 @@ class Journal:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def remove(self) -> None:
-        """Close the file and remove it; one that cannot be removed stays."""
-        self.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

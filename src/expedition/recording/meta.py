@@ -1,23 +1,18 @@
-"""What a run is, how it ended, and with which parameters.
-
-The first line of the journal says so when the run begins, ``experiment_meta.json`` when it ends.
-"""
+"""``experiment_meta.json``: what a run is, how it ended, and with which parameters."""
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from expedition.recording import layout
-from expedition.recording.files import Reserve, dump_pretty, replace_file
-from expedition.recording.journal import parse_line
+from expedition.recording.files import Encoded, dump_pretty, overwrite_file, replace_file, room_of
 from expedition.version import __version__
 
 
@@ -48,6 +43,22 @@ class RunIdentity:
     folder: Path
     sweep: Path
 
+    @cached_property
+    def encoded(self) -> dict[str, Encoded]:
+        """Members of the meta file that stay as they are, for it is written at the start and at the end."""
+        parameters = {
+            name: {"value": value, **self.about.get(name, {})} for name, value in self.tagged.items()
+        }
+        members = {
+            "index": self.index,
+            "replicate": self.replicate,
+            "attempt": self.attempt,
+            "experiment": self.experiment,
+            "parameters": parameters,
+            "seed": self.seed,
+        }
+        return {name: Encoded.of(value) for name, value in members.items()}
+
 
 @dataclass
 class RunEnd:
@@ -70,11 +81,7 @@ def error_line(error: Mapping[str, str] | None, longest: int = 1000) -> str | No
     """Type and message of an error, cut to what a table or a log takes; None without an error."""
     if error is None:
         return None
-    return shortened(f"{error['type']}: {error['message']}", longest)
-
-
-def shortened(text: str, longest: int) -> str:
-    """Cut a text to `longest` characters, the last of them an ellipsis."""
+    text = f"{error['type']}: {error['message']}"
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -84,15 +91,21 @@ def isoformat(microseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:06d}Z"
 
 
-def meta_of(
+def write_meta(
     identity: RunIdentity,
     end: RunEnd,
     *,
-    process: Mapping[str, Any],
+    process: Mapping[str, Any] | Encoded,
     rng: Mapping[str, Any],
     extras: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Content of the meta file; `extras` are tags, notes, artifacts, series, derived parameters, annotations."""
+    in_place: bool = False,
+) -> None:
+    """Write the meta file of a run whole; `extras` are artifacts, series, tags, notes, annotations.
+
+    With `in_place` it is written over the one that is there, which a full disk still allows; of the traceback
+    then only the end is kept that finds room.
+    """
+    fixed = identity.encoded
     outcome: dict[str, Any] = {"error": end.error, "expected_failure": end.expected_failure}
     if end.criterion:
         outcome["criterion"] = end.criterion
@@ -100,77 +113,47 @@ def meta_of(
         outcome["reason"] = end.reason
     if end.problems:
         outcome["problems"] = end.problems
-    about = identity.about
-    return {
+    content = {
         "format": layout.RUN_FORMAT,
         "format_version": layout.FORMAT_VERSION,
         "id": identity.id,
-        "index": identity.index,
+        "index": fixed["index"],
         "key": identity.key,
-        "replicate": identity.replicate,
-        "attempt": identity.attempt,
+        "replicate": fixed["replicate"],
+        "attempt": fixed["attempt"],
         "status": end.status,
-        "experiment": identity.experiment,
+        "experiment": fixed["experiment"],
         "sweep": identity.sweep.name,
         "start": isoformat(end.start),
         "stop": isoformat(end.stop) if end.stop is not None else None,
         "duration": (end.stop - end.start) / 1e6 if end.stop is not None else None,
-        "parameters": {n: {"value": value, **about.get(n, {})} for n, value in identity.tagged.items()},
-        "seed": identity.seed,
+        "parameters": fixed["parameters"],
+        "seed": fixed["seed"],
         "rng": rng,
         "process": process,
         "versions": versions(),
         "outcome": outcome,
         **extras,
     }
+    file = identity.folder / layout.META_FILE
+    if not in_place:
+        replace_file(file, dump_pretty(content))
+        return
+    excess = len(dump_pretty(content)) - room_of(file)
+    if end.error is not None and excess > 0:
+        trace = end.error["traceback"]
+        outcome["error"] = {**end.error, "traceback": "…" + trace[len(trace) and excess + 32 :]}
+    overwrite_file(file, dump_pretty(content))
 
 
-def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write the meta file of the run in `folder`, whole. Raises `OSError`."""
-    replace_file(os.path.join(folder, layout.META_FILE), dump_pretty(meta))
-
-
-def write_meta_into_reserve(folder: Path, meta: dict[str, Any], reserve: Reserve) -> None:
-    """Write the meta file in the space that was kept for it, the way that a full disk leaves.
-
-    Of the error's message only the begin is kept, and of its traceback the end, as far as there is room. Raises
-    `OSError`, also when the reserve is spent.
-    """
-    error = meta["outcome"]["error"]
-    if error is not None and len(dump_pretty(meta)) > reserve.size:
-        trace = error["traceback"]
-        error = {**error, "message": shortened(error["message"], 1000), "traceback": ""}
-        meta = {**meta, "outcome": {**meta["outcome"], "error": error}}
-        room = (reserve.size - len(dump_pretty(meta))) // 6  # a character takes six bytes at most, as \uXXXX
-        error["traceback"] = "…" + trace[-room:] if room > 0 else ""
-    reserve.spend(os.path.join(folder, layout.META_FILE), dump_pretty(meta))
-
-
-def read_start(folder: Path | str) -> dict[str, Any] | None:
-    """Return what the first line of a run's journal says of the run; None without a journal that says so."""
-    try:
-        with open(os.path.join(folder, layout.JOURNAL_FILE), "rb") as stream:
-            event = parse_line(stream.readline())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    meta = event.get("meta") if event is not None and event.get("e") == "start" else None
-    return meta if isinstance(meta, dict) else None
-
-
-def holds_run(folder: Path | str) -> bool:
-    """Whether a folder is that of a run that has begun."""
-    # A journal that is not needed is removed once the meta file is there, so one of them is found in this order.
-    return any(os.path.isfile(os.path.join(folder, n)) for n in (layout.JOURNAL_FILE, layout.META_FILE))
-
-
-def versions() -> dict[str, str]:
+def versions() -> Encoded:
     """Versions of Expedition, Python and, where it is loaded, numpy."""
     return _versions("numpy" in sys.modules)
 
 
 @cache
-def _versions(with_numpy: bool) -> dict[str, str]:
+def _versions(with_numpy: bool) -> Encoded:
     found = {"expedition": __version__, "python": platform.python_version()}
     if with_numpy:
         found["numpy"] = sys.modules["numpy"].__version__
-    return found
+    return Encoded.of(found)

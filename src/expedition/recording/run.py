@@ -14,17 +14,9 @@ from expedition.recording import artifacts as forms
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
 from expedition.recording.attempts import set_aside
-from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.files import Encoded, dump_pretty, replace_file
 from expedition.recording.journal import Journal
-from expedition.recording.meta import (
-    RunEnd,
-    RunIdentity,
-    error_line,
-    meta_of,
-    shortened,
-    write_meta,
-    write_meta_into_reserve,
-)
+from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
 from expedition.recording.store import Store, nest
@@ -77,7 +69,7 @@ class Run:
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
         self._end = RunEnd(outcomes.PENDING, 0)
-        self._process = writer.process if writer is not None else process_identity()
+        self._process = writer.process if writer is not None else Encoded.of(process_identity())
 
     @classmethod
     def detached(cls, path: Path | str, /, *, seed: int = 0, **parameters: Any) -> Run:
@@ -377,11 +369,9 @@ class Run:
     # -- life ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin the record: the journal's first line says what runs, output goes to the log. Raises `OSError`."""
+        """Begin the record: the meta file says ``running``, output goes to the log. Raises `OSError`."""
         self._end = RunEnd(outcomes.RUNNING, time.time_ns() // 1000)
-        if self._writer is not None:
-            self._writer.reserve.renew()
-        self._journal.write(dumps({"e": "start", "meta": self._meta()}))
+        self._write_meta()
         if self._output is not None:
             self._output.start()
 
@@ -416,7 +406,7 @@ class Run:
         if error is not None:
             end.error = describe_error(error, entry)
             if isinstance(error, AssertionError):
-                end.criterion = shortened((end.error["message"].splitlines() or [""])[0], 1000)
+                end.criterion = (end.error["message"].splitlines() or [""])[0]
         self._attempt(end, self._artifacts.settle)
         self._attempt(end, lambda: end.problems.extend(self._store.settle()))
         self._attempt(end, self._series.close)
@@ -428,13 +418,9 @@ class Run:
         self._attempt(end, self._journal.close)
         end.stop = max(time.time_ns() // 1000, end.start)
         self._end = end
-        if self._attempt(end, lambda: write_meta(self.path, self._meta())):
-            if self._journal.lines == 1:  # its start, which the meta file has as well
-                self._journal.remove()
-        elif self._writer is not None:
+        if not self._attempt(end, self._write_meta):
             # What there is no room for is in the journal still.
-            reserve, brief = self._writer.reserve, self._meta(brief=True)
-            self._attempt(end, lambda: write_meta_into_reserve(self.path, brief, reserve))
+            self._attempt(end, lambda: self._write_meta(in_place=True))
         if self._writer is not None:
             try:
                 self._writer.commit(self._commit_line())
@@ -482,25 +468,21 @@ class Run:
             end.error = {"type": kind, "message": message, "traceback": ""}
         return False
 
-    def _meta(self, *, brief: bool = False) -> dict[str, Any]:
-        """Content of the meta file as it is now; `brief` leaves out what the journal has too."""
+    def _write_meta(self, *, in_place: bool = False) -> None:
         rng: dict[str, Any] = {"generator": "numpy.random.default_rng", "seed": self.seed}
         if self._rng is not None:
             rng["final_state"] = encode(self._rng.bit_generator.state, name="rng state")
         extras: dict[str, Any] = {"tags": self._tags, "notes": self._notes}
-        if not brief:
-            extras |= self._found()
-        return meta_of(self._identity, self._end, process=self._process, rng=rng, extras=extras)
-
-    def _found(self) -> dict[str, Any]:
-        """What is listed in the meta file, where there is some of it."""
-        listings = {
-            "series": self._series.summary(),
-            "artifacts": self._artifacts.listing(),
-            "derived": self._derived,
-            "annotations": self._annotations,
-        }
-        return {name: content for name, content in listings.items() if content}
+        for name, content in (
+            ("series", self._series.summary()),
+            ("artifacts", self._artifacts.listing()),
+            ("derived", self._derived),
+            ("annotations", self._annotations),
+        ):
+            if content and not in_place:
+                extras[name] = content
+        process = self._process
+        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error
@@ -517,9 +499,14 @@ class Run:
             "error": error_line(error),
             "data": self._store.tagged,
         }
-        found = self._found()
-        found.pop("artifacts", None)
-        return line | found
+        for name, content in (
+            ("series", self._series.summary()),
+            ("derived", self._derived),
+            ("annotations", self._annotations),
+        ):
+            if content:
+                line[name] = content
+        return line
 
 
 def describe_error(error: BaseException, entry: CodeType | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expedition.recording import layout
-from expedition.recording.files import Reserve, replace_file
+from expedition.recording.files import Encoded, replace_file
 from expedition.recording.journal import Journal
 from expedition.values import dumps
 
@@ -29,7 +29,6 @@ class SweepWriter:
     ----------
     name : ``<worker>-<pid>-<random>``, the stem of its files in ``journal/``.
     process : where the runs of this process run, as their meta files say it.
-    reserve : room for a meta file, for the end of a run that has filled the disk.
     """
 
     def __init__(self, sweep: Path, worker: str) -> None:
@@ -47,8 +46,7 @@ class SweepWriter:
         self._lock.acquire(timeout=5)
         self._log = Journal(folder / f"{self.name}.jsonl", exclusive=True)
         self._announced = 0.0
-        self.reserve = Reserve(folder / f"{self.name}.reserve")
-        self.process = process_identity(worker, self.name)
+        self.process = Encoded.of(process_identity(worker, self.name))
 
     def commit(self, line: Mapping[str, Any]) -> None:
         """Append the commit line of one finished run; it begins with ``index`` and ``attempt``."""
@@ -67,7 +65,6 @@ class SweepWriter:
         """Close the log and give the lock back."""
         self._log.close()
         self._lock.release()
-        self.reserve.release()
         for path in (self._lock_path, self._live_path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 from expedition.errors import DamagedError
 from expedition.values._walk import Json
 
-
 # json.dumps with options makes an encoder for every call.
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _sorted = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
