@@ -37,6 +37,9 @@ _NOT_RUN = "[NOTRUN] "
 _FIXTURES = "expedition.plugin.fixtures"
 """Where the fixtures `experiment` and `e` are made, unless the project has its own."""
 
+_USER_TEXT = frozenset({"longrepr", "sections", "user_properties", "expedition"})
+"""Members of a report that may hold any text."""
+
 _IMMUTABLE = (str, int, float, bool, bytes, complex, type(None))
 
 
@@ -240,7 +243,13 @@ class RunExecution:
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self) -> Generator[None, Any, Any]:
         """Make a worker's report one that can be sent: one odd text would end the whole session."""
-        return sendable((yield))
+        data = yield
+        if data is None or not str(data.get("nodeid", "")).isascii():
+            return sendable(data)
+        for name in _USER_TEXT & data.keys():  # the rest is made of the id
+            if data[name]:
+                data[name] = sendable(data[name])
+        return data
 
     def _judge(self, live: LiveRun, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         error = call.excinfo.value if call.excinfo is not None else None
