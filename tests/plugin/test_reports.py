@@ -99,3 +99,19 @@ def test_damaged_runs_are_reported_and_block_nothing(lab):
     (lab.records()[0].path / "experiment_meta.json").write_text("{broken")
     lab.pytest("--archive-list").exits(0).says("1 run in", "unreadable", "0000-a=1")
     assert len(json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out)) == 1
+
+
+def test_a_report_runs_no_code_of_the_project(lab):
+    """Its conftest files may need what is not installed here; options of theirs may stand in addopts."""
+    lab.experiment("""
+        @experiment.parametrize("x", [1, 2])
+        def exp_a(e, x: int):
+            e["x"] = x
+        """)
+    lab.run().exits(0)
+    lab.file("tests/conftest.py", "import nowhere_installed")
+    lab.file("conftest.py", "def pytest_addoption(parser): parser.addoption('--mine', default='')")
+    lab.file("pytest.ini", "[pytest]\ntestpaths = tests\naddopts = --mine=yes\n")
+    lab.spawn("--archive-list").exits(0).says("x=1", "x=2", "2 done").omits("nowhere_installed")
+    lab.spawn("--archive-show", "x=1").exits(0).says("x=1")
+    lab.spawn("--archive-list", "--archive-fromat", "json").exits(4).says("--archive-fromat")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Generator
 
 DEFAULT_FILES = ["exp_*.py", "*_exp.py", "experiment_*.py"]
@@ -74,8 +75,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> None:
-    """Make the experiment paths paths of pytest, so that their conftest files load early."""
-    if early_config.known_args_namespace.experiments:
+    """Make the experiment paths paths of pytest, so that their conftest files load early; a report loads none."""
+    if _is_report(early_config.known_args_namespace):
+        from expedition.plugin.reports import leave_project_alone
+
+        leave_project_alone(early_config, parser, args)
+    elif early_config.known_args_namespace.experiments:
         from expedition.plugin.activation import join_paths
 
         join_paths(early_config, args)
@@ -84,11 +89,15 @@ def pytest_load_initial_conftests(
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer a report option without collecting anything."""
-    if config.option.archive_list or config.option.archive_show is not None:
+    if _is_report(config.option):
         from expedition.plugin.reports import print_report
 
         return print_report(config)
     return None
+
+
+def _is_report(option: argparse.Namespace) -> bool:
+    return bool(option.archive_list or option.archive_show is not None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import pytest
@@ -10,6 +11,18 @@ from expedition.archive import Archive
 from expedition.errors import ExpeditionError
 from expedition.plugin.settings import archive_root
 from expedition.reporting.runs import list_runs, show_run
+
+
+def leave_project_alone(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Load no conftest file: reading an archive runs none of the project's code, and needs none of its imports.
+
+    Options that such a file would have declared, and that stand in ``addopts``, are dropped from `args`.
+    """
+    known = config.known_args_namespace
+    known.noconftest = True
+    _, unknown = parser.parse_known_and_unknown_args(args, argparse.Namespace(**vars(known)))
+    given = config.invocation_params.args
+    args[:] = [argument for argument in args if argument not in unknown or argument in given]
 
 
 def print_report(config: pytest.Config) -> int:
