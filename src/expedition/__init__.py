@@ -16,16 +16,31 @@ if TYPE_CHECKING:
     from expedition.errors import ExpeditionError
     from expedition.recording import Run
     from expedition.trajectory import Trajectory
+    from expedition.values import Codec, Undecoded, register_codec
 
-__all__ = ["Archive", "ExpeditionError", "Run", "RunRecord", "Trajectory", "__version__", "experiment"]
+__all__ = [
+    "Archive",
+    "Codec",
+    "ExpeditionError",
+    "Run",
+    "RunRecord",
+    "Trajectory",
+    "Undecoded",
+    "__version__",
+    "experiment",
+    "register_codec",
+]
 
 _HOMES = {
     "Archive": "expedition.archive",
+    "Codec": "expedition.values",
     "ExpeditionError": "expedition.errors",
     "Run": "expedition.recording",
     "RunRecord": "expedition.archive",
     "Trajectory": "expedition.trajectory",
+    "Undecoded": "expedition.values",
     "experiment": "expedition.authoring",
+    "register_codec": "expedition.values",
 }
 
 

@@ -5,12 +5,22 @@
     ExpeditionError
     ├── ExperimentError (ValueError)       an experiment, parameter, sweep or option is wrong; found before a run
     │   └── ExpressionError                a selection expression is wrong
+    ├── CodecError (ValueError)            a codec is malformed, or its name or class has another one
+    │   └── UndecodedError (AttributeError)    a value was used whose codec is not there
     ├── UnstorableError (TypeError)        a value cannot be kept exactly
     ├── DamagedError (OSError)             a file of an archive cannot be read as what it should be
     │   └── TrajectoryFormatError          … a trajectory file
     ├── RecordNotFoundError (LookupError)  no such run, sweep, column or artifact
     │   ├── NameNotFoundError (KeyError, AttributeError)     no node of that name
-    │   └── AmbiguousNameError (KeyError, AttributeError)    a name fits several nodes
+    │   ├── AmbiguousNameError (KeyError, AttributeError)    a name fits several nodes
+    │   ├── SelectionError (IndexError)                      no run of that number, or an index that does not fit
+    │   └── FolderNotFoundError (FileNotFoundError)          no folder to write a file to
+    ├── ReadOnlyError (AttributeError)   something was to be assigned to a trajectory, which is only read
+    ├── ClosedError (ValueError)           a trajectory was closed, and is asked for data
+    ├── MissingLibraryError (ImportError)  a library of an extra is not installed
+    ├── MergeError (ValueError)            trajectories do not fit together
+    ├── OutputExistsError (FileExistsError)    a file would have been replaced that nobody gave up
+    ├── NoteError (ValueError)             a link or note that cannot be, such as a link with a taken name
     └── ArtifactError (ValueError)         a commit with a bad, escaping or taken name
 """
 
@@ -30,6 +40,14 @@ class ExperimentError(ExpeditionError, ValueError):
 
 class ExpressionError(ExperimentError):
     """A selection expression cannot be parsed, or uses what the language does not have."""
+
+
+class CodecError(ExpeditionError, ValueError):
+    """A codec lacks something, or its name or class has another codec already."""
+
+
+class UndecodedError(CodecError, AttributeError):
+    """A value was used that its codec has not put together."""
 
 
 class UnstorableError(ExpeditionError, TypeError):
@@ -59,6 +77,38 @@ class NameNotFoundError(_NameError):
 
 class AmbiguousNameError(_NameError):
     """A shortened name fits several nodes."""
+
+
+class SelectionError(RecordNotFoundError, IndexError):
+    """There is no run of that number, or an index does not fit the shape of a column."""
+
+
+class FolderNotFoundError(RecordNotFoundError, FileNotFoundError):
+    """A file was to be written to a folder that is not there."""
+
+
+class ReadOnlyError(ExpeditionError, AttributeError):
+    """Something was assigned to a trajectory, a part of it or one of its runs: they are only read."""
+
+
+class ClosedError(ExpeditionError, ValueError):
+    """Data was asked of a trajectory that is closed."""
+
+
+class MissingLibraryError(ExpeditionError, ImportError):
+    """A library that only some calls need is not installed; the message names the extra that has it."""
+
+
+class MergeError(ExpeditionError, ValueError):
+    """Trajectories cannot be merged: they are of other parameter spaces, or their trials cannot be shifted."""
+
+
+class OutputExistsError(ExpeditionError, FileExistsError):
+    """There is a file already where one was to be written."""
+
+
+class NoteError(ExpeditionError, ValueError):
+    """A note on a trajectory says nothing, or a link would have a name that something else has."""
 
 
 class ArtifactError(ExpeditionError, ValueError):

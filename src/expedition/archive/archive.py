@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from expedition.archive.record import RunRecord
+from expedition.archive.record import RunRecord, summary_of
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError, RecordNotFoundError, near_matches
 from expedition.recording import layout, outcomes
@@ -24,11 +25,15 @@ class Archive:
 
     def sweeps(self) -> Iterator[SweepFolder]:
         """Yield the sweep folders below the root, by name of their folders; unreadable ones are left out."""
-        for folder in _sweep_folders(self.root):
+        for folder in self.sweep_folders():
             try:
                 yield SweepFolder.open(folder)
             except DamagedError:
                 continue
+
+    def sweep_folders(self) -> list[Path]:
+        """Return the sweep folders below the root, oldest first, whether or not they can be read."""
+        return _sweep_folders(self.root)
 
     def runs(self, select: str | None = None) -> Iterator[RunRecord]:
         """Yield the runs, oldest sweep first; with `select` those that match the expression.
@@ -65,6 +70,19 @@ class Archive:
 
             check_names(expression, seen)
 
+    def summaries(self) -> Iterator[RunRecord]:
+        """Yield what functions marked ``@experiment.after_sweep`` recorded, oldest sweep first.
+
+        A summary is a record like that of a run, but no run of the sweep: `runs` does not yield it.
+        """
+        for folder in _sweep_folders(self.root):
+            try:
+                summary = summary_of(folder)
+            except DamagedError:
+                continue
+            if summary is not None:
+                yield summary
+
     def damaged(self) -> Iterator[tuple[Path, str]]:
         """Yield run folders whose meta or data file cannot be read, with the reason."""
         for folder, sweep in self._run_folders():
@@ -80,8 +98,8 @@ class Archive:
     def run(self, which: str | Path) -> RunRecord:
         """Return one run by its folder, ``sweep/run folder``, run key (or 6 digits of it at least) or id.
 
-        Where several runs fit (the same run in several sweeps), the latest is meant. Raises
-        `RecordNotFoundError` with near matches.
+        ``sweep/summary`` is the summary of a sweep. Where several runs fit (the same run in several sweeps), the
+        latest is meant. Raises `RecordNotFoundError` with near matches.
         """
         for candidate in (Path(which), self.root / which):
             if (candidate / layout.META_FILE).is_file():
@@ -89,9 +107,11 @@ class Archive:
         text = str(which).strip("/")
         found: RunRecord | None = None
         names: set[str] = set()
-        for record in self.runs():
+        for record in itertools.chain(self.runs(), self.summaries()):
             known = {record.id, f"{record.experiment}[{record.id}]", record.path.name, record.sweep}
             known.add(f"{record.sweep}/{record.path.name}")
+            if record.path.name == layout.SUMMARY_FOLDER:
+                known = {f"{record.sweep}/{record.path.name}"}
             fits = text in known or (len(text) >= 6 and record.key.startswith(text))
             if fits and (found is None or record.started >= found.started):
                 found = record

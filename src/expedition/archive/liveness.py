@@ -31,7 +31,7 @@ def derive_status(meta: Mapping[str, Any], run_folder: Path, sweep_folder: Path)
     if boot and process.get("boot_id") and process["boot_id"] != boot:
         return outcomes.CRASHED
     if not process.get("writer"):
-        return outcomes.RUNNING if _process_exists(int(process.get("pid", 0))) else outcomes.CRASHED
+        return outcomes.RUNNING if process_exists(int(process.get("pid", 0))) else outcomes.CRASHED
     lock = sweep_folder / layout.JOURNALS_FOLDER / f"{process['writer']}.lock"
     return outcomes.RUNNING if is_held(lock) else outcomes.CRASHED
 
@@ -72,7 +72,8 @@ def _silence(folder: Path) -> float:
     return time.time() - newest
 
 
-def _process_exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether a process of this host has that number."""
     if pid <= 0:
         return False
     try:

@@ -235,6 +235,17 @@ class RunRecord:
         return bool(self.meta["status"] == outcomes.RUNNING or self.meta["outcome"].get("problems"))
 
 
+def summary_of(sweep: Path) -> RunRecord | None:
+    """What the function marked ``@experiment.after_sweep`` recorded for the sweep folder `sweep`; None without.
+
+    Raises `DamagedError` when its meta file cannot be read.
+    """
+    folder = sweep / layout.SUMMARY_FOLDER
+    if not (folder / layout.META_FILE).is_file():
+        return None
+    return RunRecord(folder, sweep=sweep)
+
+
 class SeriesReader(Mapping[str, SeriesValues]):
     """The series of one run folder by name."""
 
@@ -267,7 +278,7 @@ class SeriesReader(Mapping[str, SeriesValues]):
         try:
             step = np.array([event["s"] for event in events], dtype=np.int64)
             time = np.array([event["t"] for event in events], dtype="datetime64[us]")
-            value = _stack([self._value(event["v"]) for event in events])
+            value = stack_values([self._value(event["v"]) for event in events])
         except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
             if isinstance(error, DamagedError):
                 raise
@@ -364,17 +375,28 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not strict JSON")
 
 
-def _stack(values: list[Any]) -> np.ndarray[Any, Any]:
+def stack_values(values: list[Any]) -> np.ndarray[Any, Any]:
+    """Return tracked values as one array: of their common type and shape, or of objects when they share no type.
+
+    numpy's own form of a builtin number shares its type, as it does in an array. Raises ValueError for arrays of
+    different shapes.
+    """
     import numpy as np
 
     kinds = {type(value) for value in values}
     (kind,) = kinds if len(kinds) == 1 else (object,)  # of mixed types numpy would make one, and lose digits
-    if kind in (float, bool, complex, str) or issubclass(kind, np.generic):
+    if kind in (float, bool, complex) or issubclass(kind, np.generic):
         return np.array(values)
-    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
-        return np.array(values, dtype=np.int64)
+    for builtin, form in ((int, np.int64), (float, np.float64), (bool, np.bool_)):
+        if (
+            values
+            and kinds <= {builtin, form}
+            and (form is not np.int64 or all(-(2**63) <= v < 2**63 for v in values))
+        ):
+            return np.array(values, dtype=form)
     if kind is np.ndarray:
         return np.stack(values, dtype=values[0].dtype)  # without dtype it would change the byte order
     mixed = np.empty(len(values), dtype=object)
-    mixed[:] = values
+    for position, value in enumerate(values):  # an array among them is one value, too
+        mixed[position] = value
     return mixed

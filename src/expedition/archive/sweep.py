@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
-from expedition.recording.journal import Journal, read_journal
+from expedition.recording.journal import append_line, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,10 @@ class SweepFolder:
 
     @property
     def swept(self) -> list[str]:
-        """Names of the swept parameters, outermost first."""
-        return list(self.manifest["swept"])
+        """Names of the swept parameters, outermost first; those that only added runs vary come last."""
+        first: list[str] = list(self.manifest["swept"])
+        added = {name for entry in self.entries[len(self.manifest["runs"]) :] for name in entry.params}
+        return first + [name for name in self._declared if name in added and name not in first]
 
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
@@ -92,11 +94,27 @@ class SweepFolder:
 
         Those that only runs of later invocations have come last, without a value.
         """
+        swept = set(self.swept)
+        return {
+            name: {**about, "swept": True} if name in swept else about
+            for name, about in self._declared.items()
+        }
+
+    @property
+    def _declared(self) -> dict[str, dict[str, Any]]:
         found = dict(self.manifest["parameters"])
         for line in self.invocations():
             for name, about in line.get("parameters", {}).items():
                 found.setdefault(name, about)
         return found
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Tagged values of the fixed parameters that are no longer those of the manifest, by name."""
+        latest: dict[str, Any] = {}
+        for line in self.invocations():
+            latest = line
+        return dict(latest.get("constants", {}))
 
     @cached_property
     def entries(self) -> list[RunEntry]:
@@ -104,6 +122,10 @@ class SweepFolder:
         rows = list(self.manifest["runs"])
         for line in self.invocations():
             rows.extend(line.get("runs", ()))
+        return self.numbered(rows, 0)
+
+    def numbered(self, rows: Iterable[Mapping[str, Any]], first: int) -> list[RunEntry]:
+        """The rows of planned runs, whose indices must count from `first`. Raises `DamagedError`."""
         try:
             entries = [
                 RunEntry(
@@ -124,8 +146,9 @@ class SweepFolder:
             raise DamagedError(
                 f"{self.path / layout.SWEEP_FILE}: a run folder lies outside of the sweep folder"
             )
-        if [entry.index for entry in entries] != list(range(len(entries))):
-            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: run indices are not 0…{len(entries) - 1}")
+        if [entry.index for entry in entries] != list(range(first, first + len(entries))):
+            last = first + len(entries) - 1
+            raise DamagedError(f"{self.path / layout.SWEEP_FILE}: run indices are not {first}…{last}")
         return entries
 
     def invocations(self) -> Iterator[dict[str, Any]]:
@@ -134,10 +157,11 @@ class SweepFolder:
 
     def add_invocation(self, line: Mapping[str, Any]) -> None:
         """Append one invocation, with the runs that it adds to the design under ``runs``."""
-        journal = Journal(self.path / layout.INVOCATIONS_FILE)
-        journal.write(json.dumps(line, separators=(",", ":"), allow_nan=False))
-        journal.close()
-        self.__dict__.pop("entries", None)
+        text = json.dumps(line, separators=(",", ":"), allow_nan=False)
+        append_line(self.path / layout.INVOCATIONS_FILE, text)
+        known = self.__dict__.get("entries")
+        if known is not None:  # a sweep that grows in many steps must not read them all again at each
+            known.extend(self.numbered(line.get("runs", ()), len(known)))
 
     def parameters_of(self, entry: RunEntry) -> dict[str, Any]:
         """All parameters of one run as tagged JSON, in their declared order."""

@@ -62,19 +62,35 @@ class Journal:
         self._torn = False
         now = time.monotonic()
         if now - self._synced > SYNC_INTERVAL:
-            os.fdatasync(self._descriptor) if hasattr(os, "fdatasync") else os.fsync(self._descriptor)
+            self._sync()
             self._synced = now
+
+    def _sync(self) -> None:
+        os.fdatasync(self._descriptor) if hasattr(os, "fdatasync") else os.fsync(self._descriptor)
 
     def _ends_torn(self) -> bool:
         """Whether an earlier process left the file without a line feed at its end."""
         size = os.fstat(self._descriptor).st_size
         return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
-    def close(self) -> None:
-        """Close the file; a later line opens it again."""
+    def close(self, *, durable: bool = False) -> None:
+        """Close the file, with `durable` when its lines are on the disk; a later line opens it again."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            try:
+                if durable:
+                    self._sync()
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+
+def append_line(path: Path | str, text: str) -> None:
+    """Append one JSON object to a file of sealed lines, and have it on the disk. Raises `OSError`."""
+    journal = Journal(path)
+    try:
+        journal.write(text)
+    finally:
+        journal.close(durable=True)
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

@@ -13,6 +13,9 @@ ATTEMPTS_FOLDER = "attempts"
 
 SWEEP_FILE = "sweep.json"
 INVOCATIONS_FILE = "invocations.jsonl"
+EXPANSIONS_FILE = "expansions.jsonl"
+NOTES_FILE = "notes.jsonl"
+SUMMARY_FOLDER = "summary"
 TRAJECTORY_FILE = "trajectory.h5"
 SOURCE_FOLDER = "source"
 CODE_FILE = "experiment_code.py"
@@ -29,6 +32,9 @@ SWEEP_OWNED = frozenset(
     {
         SWEEP_FILE,
         INVOCATIONS_FILE,
+        EXPANSIONS_FILE,
+        NOTES_FILE,
+        SUMMARY_FOLDER,
         TRAJECTORY_FILE,
         SOURCE_FOLDER,
         CODE_FILE,

@@ -3,11 +3,13 @@
 `encode` turns a value into JSON from which `decode` makes an equal value of the same type; what has no exact
 form is refused with an `UnstorableError`. `FileSink` keeps large arrays and frames in files that their own
 libraries read. `build_column` finds the type of a column of such values, `restore` and `cell` give them back.
+`register_codec` adds a form for a class of one's own.
 Importing this package imports neither numpy nor pandas.
 """
 
 from __future__ import annotations
 
+from expedition.values.codecs import Codec, Undecoded, register_codec
 from expedition.values.columns import (
     MISSING,
     ColumnData,
@@ -19,6 +21,7 @@ from expedition.values.columns import (
     restore,
 )
 from expedition.values.files import FileSink
+from expedition.values.short import has_axes, parts_text, short_hash, short_text
 from expedition.values.tagged import (
     ArraySink,
     Json,
@@ -34,6 +37,7 @@ from expedition.values.tagged import (
 __all__ = [
     "MISSING",
     "ArraySink",
+    "Codec",
     "ColumnData",
     "ColumnKind",
     "FileSink",
@@ -41,13 +45,19 @@ __all__ = [
     "MissingType",
     "Opaque",
     "State",
+    "Undecoded",
     "build_column",
     "canonical",
     "cell",
     "decode",
     "dumps",
     "encode",
+    "has_axes",
     "is_storable",
     "loads",
+    "parts_text",
+    "register_codec",
     "restore",
+    "short_hash",
+    "short_text",
 ]

@@ -284,8 +284,9 @@ def _encode_masked(enc: Encoder, value: Any) -> Json:
     fill: Json = None
     if value._fill_value is not None:  # printing a masked array sets the default one
         fill = encode_array(enc, np.asarray(value._fill_value), small=True)
-        default = np.ma.array([], dtype=value.dtype).fill_value
-        if fill == encode_array(enc, np.asarray(default, dtype=value.dtype), small=True):
+        with np.errstate(over="ignore"):  # the default fill is beyond half precision
+            default = np.asarray(np.ma.array([], dtype=value.dtype).fill_value, dtype=value.dtype)
+        if fill == encode_array(enc, default, small=True):
             fill = None
     tag: Tag = {"$": "masked", "fill": fill, "hard": bool(value.hardmask)}
     if value.nbytes > INLINE_BYTES and enc.sink is not None and value.dtype.kind != "T":

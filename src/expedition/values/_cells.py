@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from expedition.errors import DamagedError
+from expedition.values._dtypes import number_dtype
 from expedition.values._text import loads
 from expedition.values._walk import INT64_MIN
 from expedition.values.tagged import decode
@@ -61,7 +62,7 @@ def _plain_values(kind: str, attrs: Mapping[str, Any], values: Any, folder: Path
         return list(map(np.str_, texts)) if original == "str" else texts
     array = np.asarray(values)
     if original is not None:
-        dtype = np.dtype(_text_of(original))
+        dtype = number_dtype(original)
         with np.errstate(all="ignore"):  # fills are no floats of 16 bits
             return list(array.astype(np.int64).view(dtype) if dtype.kind in "mM" else array.astype(dtype))
     items: list[Any] = array.tolist()

@@ -43,6 +43,19 @@ def _fields(descr: Any) -> Any:
     return out
 
 
+def number_dtype(name: object) -> np.dtype[Any]:
+    """Return the dtype of numbers or times that a column names; ValueError or TypeError when it is none.
+
+    A name such as ``S1000000000`` would turn a small column into gigabytes.
+    """
+    import numpy as np
+
+    dtype = np.dtype(name.decode() if isinstance(name, bytes) else str(name))
+    if dtype.kind not in "biufcmM" or dtype.itemsize > 16 or dtype.subdtype is not None:
+        raise ValueError(f"{str(name)[:40]!r} is no dtype of numbers")
+    return dtype
+
+
 def dtype_from_json(tree: Json) -> np.dtype[Any]:
     """Return the dtype of `dtype_to_json`; ValueError or TypeError when it is none, or has objects."""
     import numpy as np

@@ -125,6 +125,8 @@ def _decode_frame(dec: Decoder, tag: Tag) -> Any:
     try:
         check_file(path, tag)
         value = _read_frame_file(dec, path, tag)
+        if "attrs" in tag:
+            value.attrs = expect(dec.value(tag["attrs"]), dict)
     except ImportError as error:
         raise DamagedError(f"{path}: needs pandas: pip install 'pytest-expedition[analysis]'") from error
     if list(value.shape) != tag["shape"]:

@@ -39,9 +39,11 @@ def identical(left: Any, right: Any, canonical: Callable[[Any], str]) -> bool:
         else:
             testing.assert_index_equal(left, right, exact=True, check_exact=True)
             parts = [(left, right)]
-        return all(_same_items(a, b, canonical) for a, b in parts)
+        same = all(_same_items(a, b, canonical) for a, b in parts)
     except AssertionError:
         return False
+    one, other = getattr(left, "attrs", {}), getattr(right, "attrs", {})
+    return same and (not (one or other) or _same_item(one, other, canonical))
 
 
 def _same_items(left: Any, right: Any, canonical: Callable[[Any], str]) -> bool:
@@ -84,6 +86,8 @@ def encode(enc: Encoder, value: Any) -> Json:
     """Return the tag of a DataFrame, Series or Index; refuse what does not come back the same."""
     try:
         tag = _any(enc, value)
+        if attrs := getattr(value, "attrs", None):
+            tag["attrs"] = _attrs(enc, attrs)
     except NotImplementedError as error:
         enc.refuse(value, f"{error}: {_REMEDY}")
     try:
@@ -93,6 +97,14 @@ def encode(enc: Encoder, value: Any) -> Json:
     if not same:
         enc.refuse(value, _REMEDY)
     return tag
+
+
+def _attrs(enc: Encoder, attrs: Any) -> Json:
+    sink, enc.sink = enc.sink, None  # in the JSON: what refers to them has no files of its own
+    try:
+        return enc.at(Attribute("attrs"), attrs)
+    finally:
+        enc.sink = sink
 
 
 def _any(enc: Encoder, value: Any) -> Tag:
@@ -191,6 +203,13 @@ def _plain_of(name: str) -> str:
 
 def decode(dec: Decoder, tag: Tag) -> Any:
     """Return the DataFrame, Series or Index of a tag; ValueError and the like when it is malformed."""
+    value = _plain(dec, tag)
+    if "attrs" in tag:
+        value.attrs = expect(dec.value(tag["attrs"]), dict)
+    return value
+
+
+def _plain(dec: Decoder, tag: Tag) -> Any:
     pd = untyped("pandas")
 
     kind = tag["type"]

@@ -40,6 +40,8 @@ class Encoder(Protocol):
     """A walk that encodes; codecs call it for the values inside theirs."""
 
     sink: ArraySink | None
+    verify: bool
+    """Whether a value that a codec took apart must be put together again before it counts as stored."""
 
     def tree(self, value: Any) -> Json:
         """Return the tree of a value that stands at the same place."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from expedition.values._cells import MISSING, NUMBER_STATES, MissingType, State, cell, restore
+from expedition.values._dtypes import number_dtype
 from expedition.values._standard import float_of, is_utf8
 from expedition.values._text import dumps
 from expedition.values._walk import INT64_MIN, Json
@@ -52,6 +53,8 @@ class _UnfitError(Exception):
 
 _HOLES: tuple[type, ...] = (MissingType, type(None))
 _EXACT_INT = 2**53
+_LONGEST = 2**63 // 10**6 - 1
+"""Seconds that are within 64 bits as microseconds, as numpy has them: 292,000 years."""
 _UNITS = {
     "D": "days",
     "h": "hours",
@@ -77,15 +80,13 @@ def build_column(cells: Sequence[Json | MissingType]) -> ColumnData:
 
 
 def _states(cells: Sequence[Any], kinds: set[type]) -> np.ndarray[Any, Any] | None:
-    mixed = {int, float} <= kinds
-    if not mixed and kinds.isdisjoint(_HOLES):
+    """Return what tells missing cells and None from values, None where there are only values."""
+    if kinds.isdisjoint(_HOLES):
         return None
     import numpy as np
 
     codes: dict[type, int] = dict.fromkeys(kinds, State.VALUE)
     codes |= {MissingType: State.MISSING, type(None): State.NONE}
-    if mixed:
-        codes[int] = State.INT
     return np.fromiter(map(codes.__getitem__, map(type, cells)), dtype=np.uint8, count=len(cells))
 
 
@@ -101,7 +102,10 @@ def _typed(cells: Sequence[Any], kinds: set[type], state: np.ndarray[Any, Any] |
     if signatures == {"int", "float"}:
         if any(type(cell) is int and not -_EXACT_INT <= cell <= _EXACT_INT for cell in cells):
             raise _UnfitError
-        return _number(cells, "float", np.dtype("f8"), holes, state, "float | int")
+        # Not by the builtin types that occur: NaN and infinities are floats, too, and come as tags.
+        states = np.full(len(cells), State.VALUE, np.uint8) if state is None else state.copy()
+        states[[position for position, each in enumerate(cells) if type(each) is int]] = State.INT
+        return _number(cells, "float", np.dtype("f8"), holes, states, "float | int")
     if not signatures:
         return _number(cells, "float", np.dtype("f8"), holes, state, "NoneType")
     if len(signatures) > 1:
@@ -267,14 +271,14 @@ def _datetime(cells: Sequence[Any], zone: str, holes: bool, state: np.ndarray[An
 def _timedelta(cells: Sequence[Any], holes: bool, state: np.ndarray[Any, Any] | None) -> ColumnData:
     import numpy as np
 
-    seconds = []
+    seconds: list[float] = []
     for each in cells:
         if type(each) in _HOLES:
             seconds.append(float("nan"))
             continue
         value = timedelta(*each["v"])
         seconds.append(value.total_seconds())
-        if timedelta(seconds=seconds[-1]) != value:
+        if timedelta(seconds=seconds[-1]) != value or abs(seconds[-1]) > _LONGEST:
             raise _UnfitError
     fill = np.float64(np.nan)
     attrs: dict[str, Any] = {"unit": "s", "_FillValue": fill} if holes else {"unit": "s"}
@@ -283,15 +287,9 @@ def _timedelta(cells: Sequence[Any], holes: bool, state: np.ndarray[Any, Any] | 
 
 
 def _json_column(cells: Sequence[Any], state: np.ndarray[Any, Any] | None) -> ColumnData:
-    import numpy as np
-
     texts = ["" if cell is MISSING else dumps(cell) for cell in cells]
     if not is_utf8("".join(texts)):  # not from `encode`, which tags lone surrogates
         texts = [text if is_utf8(text) else json.dumps(json.loads(text), allow_nan=False) for text in texts]
-    if state is not None:
-        state = np.where(state == State.INT, np.uint8(State.VALUE), state)
-        if (state == State.VALUE).all():
-            state = None
     return ColumnData("json", texts, "", state, "json", {"encoding": "json"})
 
 
@@ -304,5 +302,6 @@ __all__ = [
     "State",
     "build_column",
     "cell",
+    "number_dtype",
     "restore",
 ]

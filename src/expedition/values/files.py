@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from expedition.errors import UnstorableError
 from expedition.values._arrays import without_padding
-from expedition.values._dtypes import dtype_to_json
+from expedition.values._dtypes import dtype_from_json, dtype_to_json
 from expedition.values._frames import sparse_parts
 from expedition.values._pandas import identical
 from expedition.values._references import array_crc, file_crc, read_npy, read_npz, resolve_file
@@ -151,6 +152,13 @@ def _as_frame(value: Any) -> tuple[Any, Tag]:
     pd = untyped("pandas")
 
     tag: Tag = {}
+    if attrs := getattr(value, "attrs", None):
+        try:
+            tag["attrs"] = encode(attrs)
+        except UnstorableError:  # who writes the frame as JSON then says so
+            return None, {}
+        value = value.copy(deep=False)
+        value.attrs = {}
     if type(value) is pd.Series:
         tag |= {"series": True, "name": encode(value.name)}
         value = value.to_frame(name="value")
@@ -182,4 +190,4 @@ def _csv_columns(frame: Any) -> Tag | None:
     return {"names": names, "dtypes": kinds} if names and all(known) else None
 
 
-__all__ = ["FileSink", "file_stem", "read_npy", "read_npz", "resolve_file"]
+__all__ = ["FileSink", "dtype_from_json", "file_stem", "read_npy", "read_npz", "resolve_file"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from expedition.errors import DamagedError, UnstorableError
-from expedition.values import _arrays, _frames, _objects, _standard
+from expedition.values import _arrays, _frames, _objects, _standard, codecs
 from expedition.values._objects import Opaque
 from expedition.values._text import canonical_text, dumps, loads
 from expedition.values._walk import INT64_MAX, INT64_MIN, ArraySink, Attribute, Json, SinkKind, Tag
@@ -32,17 +32,24 @@ __all__ = [
 MAX_DEPTH = 100
 _ENCODERS = _standard.ENCODERS
 _CONTAINERS = _standard.CONTAINERS
-_DECODERS = {**_standard.DECODERS, **_objects.DECODERS, **_arrays.DECODERS, **_frames.DECODERS}
+_DECODERS = {
+    **_standard.DECODERS,
+    **_objects.DECODERS,
+    **_arrays.DECODERS,
+    **_frames.DECODERS,
+    **codecs.DECODERS,
+}
 _INF = float("inf")
-_KINDS = (_arrays.encode_numpy, _objects.encode_object, _frames.encode_frame)
+_KINDS = (codecs.encode_custom, _arrays.encode_numpy, _objects.encode_object, _frames.encode_frame)
 
 
 class _Encoder:
     """The walk behind `encode`: where it is, and what it is inside of."""
 
-    def __init__(self, name: str, sink: ArraySink | None) -> None:
+    def __init__(self, name: str, sink: ArraySink | None, verify: bool) -> None:
         self.name = name
         self.sink = sink
+        self.verify = verify
         self.steps: list[Any] = []
         self.inside: set[int] = set()
 
@@ -79,7 +86,7 @@ class _Encoder:
             self.steps.pop()
 
     def canonical(self, value: Any) -> str:
-        return canonical(value)
+        return canonical_text(_walk(value, self.name, None, self.verify))
 
     def decoded(self, tree: Json) -> Any:
         return decode(tree)
@@ -118,7 +125,10 @@ def _remedy(value: Any) -> str:
         return "store its name"
     if hasattr(value, "__next__"):
         return "use list(value)"
-    return "use plain values, arrays, frames, enums or dataclasses, or commit it as a file"
+    return (
+        "use plain values, arrays, frames, enums or dataclasses, register a codec for it "
+        "(expedition.register_codec), or commit it as a file"
+    )
 
 
 def encode(value: object, *, name: str = "value", sink: ArraySink | None = None) -> Json:
@@ -138,9 +148,9 @@ def encode(value: object, *, name: str = "value", sink: ArraySink | None = None)
     return _walk(value, name, sink)
 
 
-def _walk(value: object, name: str, sink: ArraySink | None) -> Json:
+def _walk(value: object, name: str, sink: ArraySink | None, verify: bool = True) -> Json:
     try:
-        return _Encoder(name, sink).tree(value)
+        return _Encoder(name, sink, verify).tree(value)
     except RecursionError as error:
         text = f"{name}: the {type(value).__name__} is nested too deeply to be stored here; flatten it"
         raise UnstorableError(text) from error
@@ -177,10 +187,11 @@ class _Decoder:
 
 
 def decode(tree: Json, *, folder: Path | None = None) -> Any:
-    """Return the value of a tree that `encode` made; no user code is imported or run.
+    """Return the value of a tree that `encode` made; nothing that the tree names is imported or run.
 
     Files that the tree refers to are read relative to `folder`. An enum member, dataclass or named tuple
-    whose class is not loaded, or has changed, becomes an `Opaque`.
+    whose class is not loaded, or has changed, becomes an `Opaque`; a value whose codec is not registered
+    becomes an `Undecoded`.
 
     Raises:
         DamagedError: a tag is malformed or unknown, or a file is missing, damaged or outside `folder`.

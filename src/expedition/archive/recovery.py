@@ -1,0 +1,98 @@
+"""The commit line that a run folder stands for: what its log lost, or never got, is read from the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from expedition.archive.liveness import derive_status
+from expedition.archive.replay import replay
+from expedition.archive.sweep import RunEntry, SweepFolder
+from expedition.errors import DamagedError
+from expedition.recording import layout, outcomes
+from expedition.recording.meta import error_line
+from expedition.recording.store import flatten
+
+
+class FoundRun(NamedTuple):
+    """What a run folder says at a glance: its meta file, the derived status, and the size of its journal."""
+
+    meta: dict[str, Any]
+    status: str
+    journal: int
+
+
+def look_at(sweep: SweepFolder, entry: RunEntry) -> FoundRun | None:
+    """Return what the folder of a planned run says; None when the run has not begun there or is unreadable."""
+    from expedition.archive.record import load_meta
+
+    folder = sweep.path / entry.folder
+    try:
+        journal = os.stat(folder / layout.JOURNAL_FILE).st_size
+    except OSError:
+        journal = 0
+    try:
+        meta = load_meta(folder)
+    except (DamagedError, FileNotFoundError):
+        return None
+    return FoundRun(meta, derive_status(meta, folder, sweep.path), journal)
+
+
+def recover(sweep: SweepFolder, entry: RunEntry, *, above: int = -1) -> tuple[dict[str, Any], int] | None:
+    """Return the commit line that a run folder stands for, and the size of the journal that it was read from.
+
+    None when the run has not begun there, or no attempt with a number `above` that given.
+    """
+    found = look_at(sweep, entry)
+    if found is None or found.meta["attempt"] <= above:
+        return None
+    return line_of(sweep, entry, found), found.journal
+
+
+def line_of(sweep: SweepFolder, entry: RunEntry, found: FoundRun) -> dict[str, Any]:
+    """Return the commit line of a run whose folder was looked at."""
+    folder = sweep.path / entry.folder
+    meta, error, stop = found.meta, found.meta["outcome"]["error"], found.meta["stop"]
+    line: dict[str, Any] = {
+        "index": entry.index,
+        "attempt": meta["attempt"],
+        "key": entry.key,
+        "status": found.status,
+        "expected_failure": bool(meta["outcome"].get("expected_failure")),
+        "start": microseconds(meta["start"]),
+        "stop": microseconds(stop) if stop else None,
+        "worker": meta["process"].get("worker", ""),
+        "seed": meta["seed"],
+        "error": error_line(error),
+        **_recorded(folder, meta),
+    }
+    if found.status == outcomes.CRASHED and line["error"] is None:
+        line["error"] = "the process of the run died without an end record"
+    return line
+
+
+def _recorded(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """What the run recorded: from the files of its end where these are whole, else from its journal."""
+    from expedition.archive.record import load_json
+
+    journal = replay(folder)
+    data, derived = journal.data, journal.derived
+    series, annotations = journal.series, journal.annotations
+    if meta["status"] != outcomes.RUNNING and not meta["outcome"].get("problems"):
+        derived, annotations = meta.get("derived", {}), meta.get("annotations", {})
+        series = meta.get("series", {})
+        with contextlib.suppress(DamagedError, FileNotFoundError):
+            stored = dict(flatten(load_json(folder / layout.DATA_FILE)))
+            # The file nests groups; the journal knows in which order the values were stored.
+            order = {**dict.fromkeys(name for name in data if name in stored), **stored}
+            data = {name: stored[name] for name in order}
+    return {"data": data, "series": series, "derived": derived, "annotations": annotations}
+
+
+def microseconds(text: str) -> int:
+    """µs since the epoch of an ISO 8601 time in UTC."""
+    moment = datetime.fromisoformat(text)
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
