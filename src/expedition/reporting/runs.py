@@ -121,11 +121,10 @@ def _show(record: RunRecord) -> Iterator[str]:
         notes = record.annotations
         for name, value in record.flat_data.items():
             unit = notes.get(name, {}).get("unit", "")
-            shown = (
-                f"array of {value.dtype} {value.shape}"
-                if getattr(value, "ndim", 0)
-                else format_cell(value, 80)
-            )
+            shown = format_cell(value, 80)
+            if getattr(value, "ndim", 0):
+                kind = f"array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+                shown = f"{kind} {value.shape}"
             yield f"  {name} = {shown}{' ' + unit if unit else ''}"
     if record.series:
         yield "series"

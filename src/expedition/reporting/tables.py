@@ -6,14 +6,26 @@ import enum
 import json
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from expedition.errors import ExperimentError, UnstorableError, near_matches
-from expedition.reporting.statistics import Interval, format_interval, format_number, mean_interval
+from expedition.trajectory.statistics import Interval, format_interval, format_number, mean_interval
+from expedition.values import has_axes, short_hash, short_text
 
-__all__ = ["Distinct", "Settled", "Share", "SweepTable", "format_cell", "render_table", "sweep_table"]
+__all__ = [
+    "Distinct",
+    "Done",
+    "Share",
+    "SweepTable",
+    "format_cell",
+    "render_table",
+    "result_column",
+    "sweep_table",
+    "told",
+]
 
 Format = Literal["table", "json"]
 
@@ -21,6 +33,8 @@ _NONE = "–"
 _GAP = "…"
 _SETTLED = frozenset({"done", "skipped", "pruned"})
 _UNFINISHED = frozenset({"pending", "running"})
+_OWN = frozenset({"status", "replicate", "n", "failed", "skipped", "pruned"})
+"""Names that say something of the runs themselves."""
 _CONSTANT_WIDTH = 40  # characters of a value in the line of constants
 
 
@@ -40,11 +54,18 @@ class Distinct:
 
 
 @dataclass(frozen=True)
-class Settled:
-    """How many of the runs of a point are settled."""
+class Done:
+    """How many of the runs of a point are done."""
 
-    settled: int
+    done: int
     total: int
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An array or the like among others that have its shape: with a hash that tells it from them."""
+
+    value: object
 
 
 @dataclass(frozen=True)
@@ -74,14 +95,16 @@ def _text(value: object) -> str:
             return _NONE
         case str():
             return value
+        case _Told(value):
+            return f"{_text(value)}~{short_hash(value)}"
         case _WithN(interval):
             return format_interval(interval, show_n=True)
         case Interval():
             return format_interval(value)
         case Share(true, n):
             return f"{true}/{n} true"
-        case Settled(settled, total):
-            return str(settled) if settled == total else f"{settled}/{total}"
+        case Done(done, total):
+            return str(done) if done == total else f"{done}/{total}"
         case Distinct(count):
             return f"…({count} values)"
         case bool():
@@ -99,13 +122,18 @@ def _text(value: object) -> str:
     if isinstance(value, (list, tuple)):
         inside = ", ".join(map(_text, value))
         return f"[{inside}]" if isinstance(value, list) else f"({inside})"
-    return str(value)
+    return short_text(value)
 
 
 def _integer_text(value: int) -> str:
     if value.bit_length() > 200:  # more than 60 digits; Python itself refuses more than 4300
         return f"{'-' if value < 0 else ''}2^{math.log2(abs(value)):.6g}"
     return str(value)
+
+
+def told(value: object) -> object:
+    """Return a value of a swept parameter as a cell: arrays of one shape are told apart."""
+    return _Told(value) if has_axes(value) else value
 
 
 def _is_bool(value: object) -> bool:
@@ -121,9 +149,9 @@ def _json_cell(value: object, name: str) -> Any:
 
     if isinstance(value, _WithN):
         value = value.interval
-    if isinstance(
-        value, (Interval, Share, Settled, Distinct)
-    ):  # plain objects, for readers that do not know us
+    if isinstance(value, _Told):
+        value = value.value
+    if isinstance(value, (Interval, Share, Done, Distinct)):  # plain objects, for readers that do not know us
         return {key: encode(item, name=f"{name}/{key}") for key, item in asdict(value).items()}
     return encode(value, name=name)
 
@@ -189,7 +217,7 @@ def _alignment(values: Sequence[object]) -> str:
     present = [value for value in values if value is not None]
     if present and all(_is_number(value) for value in present):
         return "decimal"
-    folded = (Interval, _WithN, Share, Settled)
+    folded = (Interval, _WithN, Share, Done)
     numeric = all(_is_number(value) or isinstance(value, folded) for value in present)
     return "right" if present and numeric else "left"
 
@@ -202,7 +230,7 @@ class SweepTable:
     """The final table of a sweep.
 
     `rows` are aligned with `columns`; cells are values, an :class:`Interval`, :class:`Share`,
-    :class:`Distinct` or :class:`Settled`, or None. Hidden rows are missing at the index `gap_at`.
+    :class:`Distinct` or :class:`Done`, or None. Hidden rows are missing at the index `gap_at`.
     """
 
     columns: tuple[str, ...]
@@ -259,11 +287,12 @@ def sweep_table(
     runs of equal parameters are one row, in order of first appearance: numeric results as mean with 95 %
     confidence interval, booleans as the share that is true, other values as they are when all are equal.
     Only runs with status ``done`` count in these; a cell made of fewer values than the row's `n` says so. The
-    column `n` counts settled runs (done, skipped, pruned), as ``2/3`` when there are others; the column
-    `failed` is there when a run failed, crashed, was interrupted or timed out. Without `replicates` each run
+    column `n` counts them, as ``2/3`` when there are others; the column `failed` is there when a run failed,
+    crashed, was interrupted or timed out, `skipped` and `pruned` when a run was. Without `replicates` each run
     is a row with its plain values, and its status when not all are done.
 
-    :param runs: per run a mapping of parameters, `status`, and results by their flat names (``rmse/mean``).
+    :param runs: per run a mapping of parameters, `status`, and results by their flat names (``rmse/mean``); what a
+        result that has the name of one of the others is called, `result_column` says.
     :param parameters: names of the parameters, in order.
     :param results: names of the results, in order.
     :param replicates: fold the replicates.
@@ -287,6 +316,9 @@ def sweep_table(
         extra[_free("n", taken)] = _count
         if any(map(_has_failed, runs)):
             extra[_free("failed", taken)] = lambda group: sum(map(_has_failed, group))
+        for status in ("skipped", "pruned"):
+            if _number(runs, status):
+                extra[_free(status, taken)] = partial(_number, status=status)
     elif any(run.get("status") != "done" for run in runs):
         extra[_free("status", taken)] = lambda group: group[0].get("status")
 
@@ -297,7 +329,7 @@ def sweep_table(
         groups = [*groups[:gap_at], *groups[gap_at + hidden :]]  # first, so that only these are computed
     rows = [
         (
-            *(group[0].get(name) for name in varying),
+            *(told(group[0].get(name)) for name in varying),
             *(_fold(group, name) if replicates else group[0].get(name) for name in shown),
             *(make(group) for make in extra.values()),
         )
@@ -347,6 +379,13 @@ def _value_identity(value: object) -> object:
         return kind, repr(value)
 
 
+def result_column(name: str, parameters: Collection[str]) -> str:
+    """Return what a result is called among parameters and what a table says of runs: ``results.alpha`` if need be."""
+    if name not in _OWN and name not in parameters:
+        return name
+    return f"results.{name.replace('/', '.')}"
+
+
 def _free(name: str, taken: set[str]) -> str:
     while name in taken:
         name += "_"
@@ -358,12 +397,12 @@ def _has_failed(run: Mapping[str, object]) -> bool:
     return status is not None and status not in _SETTLED | _UNFINISHED
 
 
-def _count(group: Sequence[Mapping[str, object]]) -> Settled:
-    return Settled(_n_settled(group), len(group))
+def _count(group: Sequence[Mapping[str, object]]) -> Done:
+    return Done(_number(group, "done"), len(group))
 
 
-def _n_settled(group: Sequence[Mapping[str, object]]) -> int:
-    return sum(run.get("status") in _SETTLED for run in group)
+def _number(group: Sequence[Mapping[str, object]], status: str) -> int:
+    return sum(run.get("status") == status for run in group)
 
 
 def _fold(group: Sequence[Mapping[str, object]], name: str) -> object:
@@ -375,6 +414,6 @@ def _fold(group: Sequence[Mapping[str, object]], name: str) -> object:
         return Share(sum(map(bool, present)), len(present))
     if all(_is_number(value) or _is_bool(value) for value in present):
         interval = mean_interval(values)
-        return interval if interval.n == _n_settled(group) else _WithN(interval)
+        return interval if interval.n == _number(group, "done") else _WithN(interval)
     kinds = {_value_identity(value) for value in present}
     return present[0] if len(kinds) == 1 else Distinct(len(kinds))

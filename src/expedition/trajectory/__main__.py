@@ -1,4 +1,4 @@
-"""``python -m expedition.trajectory FOLDER``: compile the trajectory of a sweep folder, in a process of its own."""
+"""``python -m expedition.trajectory FOLDER``: bring the trajectory of a sweep folder up to date, in its own process."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pathlib import Path
 
 
 def compile_elsewhere(folder: Path) -> None:
-    """Compile in another process, whose memory is given back when it ends.
+    """Bring a trajectory up to date in another process, whose memory is given back when it ends.
 
     Raises `OSError` with the last line of what it said when it fails.
     """
-    command = [sys.executable, "-m", "expedition.trajectory", str(folder)]
+    # -P: a file of the user's in the current folder must not stand for a module of that name.
+    command = [sys.executable, "-P", "-m", "expedition.trajectory", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
     if done.returncode:
         raise OSError((done.stderr.strip().splitlines() or ["no message"])[-1])
 
 
 def main() -> int:
-    """Compile the folder that the command line names."""
-    from expedition.trajectory.compile import compile_trajectory
+    """Bring the trajectory of the folder up to date that the command line names."""
+    from expedition.trajectory.extend import update_trajectory
 
-    compile_trajectory(sys.argv[1])
+    update_trajectory(sys.argv[1])
     return 0
 
 

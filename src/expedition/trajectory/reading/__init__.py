@@ -1,0 +1,1 @@
+"""Reads columns lazily: natural naming, views of runs, search, and tables."""
