@@ -12,6 +12,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -184,6 +185,32 @@ def points(items: Iterable[Mapping[str, object]]) -> Design:
     )
     _refuse_repeats("points()", design)
     return design
+
+
+def as_points(given: object, where: str) -> list[Point]:
+    """The points of a design, or of a list of dicts; of equal ones the first.
+
+    An empty list gives none. Raises ExperimentError for anything else, and for a name no parameter may have.
+    """
+    if isinstance(given, Design):
+        return list(given)
+    if isinstance(given, str | bytes | Mapping | AbstractSet) or not isinstance(given, Iterable):
+        raise ExperimentError(
+            f"{where}: got {shown(given)}; give a design of expedition.sweeps such as grid(alpha=[0.1, 1.0]), "
+            "or a list of points such as [{'alpha': 0.1}]"
+        )
+    unique: dict[str, Point] = {}
+    for number, item in enumerate(itertools.islice(given, MAX_VALUES + 1)):
+        if number == MAX_VALUES:
+            raise ExperimentError(f"{where}: more than {MAX_VALUES:,} points; is it an endless generator?")
+        if not isinstance(item, Mapping):
+            raise ExperimentError(
+                f"{where}: item {number} is {shown(item)}; each must be a dict such as {{'alpha': 0.1}}"
+            )
+        for name in item:
+            _check_name(name, where)
+        unique.setdefault(identity(item, where), dict(item))
+    return list(unique.values())
 
 
 def random(n: int, /, seed: int = 0, **distributions: Distribution) -> Design:

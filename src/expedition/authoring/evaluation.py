@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from numbers import Number
+from pathlib import PurePath
 from typing import Any
 
 Lookup = Callable[[str], object]
@@ -50,13 +51,17 @@ def connected(parts: list[Node], decides: bool, lookup: Lookup) -> object:
 
 
 def compared(function: Callable[[Any, Any], object], durations: bool, left: object, right: object) -> object:
-    """Compare as seconds if `durations` or a side is a timedelta, and as moments if both sides are dates."""
+    """Compare as seconds if `durations` or a side is a timedelta, as moments if both sides are dates, paths as such."""
     if durations or isinstance(left, timedelta) or isinstance(right, timedelta):
         return function(_seconds(left), _seconds(right))
     if isinstance(left, str | date) and isinstance(right, str | date):
         first, second = _moment(left), _moment(right)
         if first is not None and second is not None:
             return function(first, second)
+    if isinstance(left, PurePath) and isinstance(right, str):
+        right = type(left)(right)
+    elif isinstance(left, str) and isinstance(right, PurePath):
+        left = type(right)(left)
     return function(left, right)
 
 

@@ -20,7 +20,7 @@ import functools
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -124,6 +124,7 @@ class Expression:
     names: frozenset[str]
     _run: Node
     _places: dict[str, ast.expr] = field(default_factory=dict)
+    _comparisons: list[tuple[ast.expr, frozenset[str], Node]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -164,7 +165,7 @@ def compile_expression(text: str) -> Expression:
     tree = _parse(text)
     compiler = _Compiler(text)
     run = compiler.compile(tree, 1)
-    return Expression(text, frozenset(compiler.places), run, compiler.places)
+    return Expression(text, frozenset(compiler.places), run, compiler.places, compiler.comparisons)
 
 
 def check_names(expression: Expression, known: Iterable[str]) -> None:
@@ -174,6 +175,30 @@ def check_names(expression: Expression, known: Iterable[str]) -> None:
         if name not in names:
             near = near_matches(name, [*sorted(names), "True", "False", "None"])
             _fail(expression.text, node, f"no run has {name!r}{near}", remedy="")
+
+
+def find_incomparable(
+    expression: Expression, lookups: Callable[[], Iterable[Lookup]]
+) -> tuple[str, frozenset[str]] | None:
+    """Return the first comparison that can be made for no record, and the names in it; None without one.
+
+    Records that lack one of the names, or have None for it, tell nothing.
+    """
+    for node, names, run in expression._comparisons:
+        failed = False
+        for lookup in lookups():
+            try:
+                if not any(lookup(name) is None for name in names):
+                    bool(run(lookup))
+                    break
+            except (TypeError, ValueError):
+                failed = True
+            except UNKNOWN:
+                continue
+        else:
+            if failed:
+                return ast.get_source_segment(expression.text, node) or expression.text, names
+    return None
 
 
 # --- messages --------------------------------------------------------------------------------------------
@@ -219,6 +244,7 @@ class _Compiler:
     def __init__(self, text: str) -> None:
         self.text = text
         self.places: dict[str, ast.expr] = {}  # where each name was first seen, for messages
+        self.comparisons: list[tuple[ast.expr, frozenset[str], Node]] = []
 
     def compile(self, node: ast.expr, depth: int) -> Node:
         """Return the function of a node that is in the language."""
@@ -315,7 +341,25 @@ class _Compiler:
                 left_value = right_value
             return result
 
-        return run_chain
+        return self.noted(node, run_chain)
+
+    def noted(self, node: ast.expr, run: Node) -> Node:
+        """Keep a comparison with the names in it, and return it."""
+        self.comparisons.append((node, frozenset(self.names(node)), run))
+        return run
+
+    def names(self, node: ast.expr) -> Iterator[str]:
+        """Yield the names in a node."""
+        name = self.name(node)
+        if name is not None:
+            yield name
+            return
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield from self.names(node.func.value)
+            return
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.expr):
+                yield from self.names(part)
 
     def method(self, node: ast.Call, depth: int) -> Node:
         function = node.func
@@ -328,7 +372,7 @@ class _Compiler:
             _fail(self.text, node, f".{function.attr}(…) takes one text in quotes")
         apply, text = _METHODS[function.attr], argument.value
         subject = self.compile(function.value, depth + 1)
-        return lambda lookup: apply(subject(lookup), text)
+        return self.noted(function.value, lambda lookup: apply(subject(lookup), text))
 
     def has_duration(self, node: ast.expr) -> bool:
         name = self.name(node)

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expedition.values import parts_text
+
 _LONGEST_VALUE = 40
 _LONGEST_ID = 180
 _LONGEST_FOLDER = 100
@@ -17,6 +19,10 @@ _READS_AS_OTHER = re.compile(
     r"|[-+]?(0[ox][0-9a-f_]+|(?=\.?[0-9])[0-9_]*\.?[0-9_]*(e[-+]?[0-9]+)?j?))\Z",
     re.IGNORECASE,
 )
+_CUSTOM = re.compile(r'\{"\$":"custom","codec":"([^"]+)","v":(.*),"version":\d+\}\Z')
+_HAS_CUSTOM = '{"$":"custom",'
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_SET = re.compile(r'\{"\$":"(?:frozen)?set","v":(.*)\}\Z')
 
 
 def run_key(file: str, function: str, parameters: Mapping[str, str], replicate: int) -> str:
@@ -50,11 +56,23 @@ def value_text(value: Any, canonical: str) -> str:
         name = getattr(value, "name", None)
         text = name if isinstance(name, str) and hasattr(type(value), "__members__") else ""
         if not text:
-            plain = re.sub(
-                r"[^\w.,+ /-]+", "", repr(value) if isinstance(value, bytes) else str(value)
-            ).strip()
+            plain = re.sub(r"[^\w.,+ /-]+", "", _shown(value, canonical)).strip()
             return shorten(plain, canonical, longest=24)
     return text if len(text) <= _LONGEST_VALUE else shorten(text, canonical, longest=28)
+
+
+def _shown(value: Any, canonical: str) -> str:
+    # The str() of an object may hold its address, and that of a set its order: both differ between processes.
+    if found := _CUSTOM.match(canonical):
+        return f"{found[1]} {found[2]}"
+    if _HAS_CUSTOM in canonical and _ADDRESS.search(str(value)):
+        return parts_text(canonical)
+    if found := _SET.match(canonical):
+        return found[1]
+    cls: Any = type(value)
+    if cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__:
+        return str(cls.__name__)
+    return repr(value) if isinstance(value, bytes) else str(value)
 
 
 def shorten(text: str, identity: str, *, longest: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from expedition.authoring.expressions import Expression
 from expedition.authoring.identity import run_id, run_key, value_text
-from expedition.authoring.marker import ExperimentSpec
+from expedition.authoring.marker import ExperimentSpec, find_after_sweep
 from expedition.authoring.parameters import MISSING, Parameter, ParameterSet, discover
 from expedition.authoring.text import split_assignment
 from expedition.errors import ExperimentError, near_matches
@@ -49,13 +49,18 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of the plan; `point` holds the values of the swept parameters only."""
+    """One run of the plan.
+
+    `point` holds the values of the swept parameters, and of others that are this run's own; `origin` says
+    whether they are from the design or from an expansion.
+    """
 
     index: int
     id: str
     key: str
     point: Mapping[str, Any]
     replicate: int
+    origin: str = "sweep"
 
 
 @dataclass
@@ -67,7 +72,9 @@ class SweepPlan:
     file : experiment file relative to the root folder, with ``/``.
     fixed : values of the parameters that are not swept; `origins` says for every parameter where its value
         is from.
-    runs : all runs of the design; `selected` the indices that ``--where`` leaves.
+    runs : all runs of the design, then those that expansions of the sweep added; `selected` the indices that
+        ``--where`` leaves.
+    after_sweep : the function of the file that is called when all runs have ended.
     """
 
     name: str
@@ -89,6 +96,7 @@ class SweepPlan:
     grid: tuple[tuple[str, int], ...] | None
     selected: set[int] = field(default_factory=set)
     namespace_given: bool = False
+    after_sweep: Callable[..., Any] | None = None
 
     def values_of(self, run: PlannedRun) -> dict[str, Any]:
         """All parameter values of one run, in declared order."""
@@ -99,16 +107,21 @@ class SweepPlan:
             if name in point or name in self.fixed
         }
 
-    def select(self, expression: Expression | None) -> None:
-        """Keep the runs that match `expression`; the others stay in the design as pending."""
-        if expression is None:
-            self.selected = set(range(len(self.runs)))
-            return
-        self.selected = {
+    def select(self, expression: Expression | None, *, first: int = 0) -> None:
+        """Keep the runs that match `expression`; the others stay in the design as pending.
+
+        With `first` only the runs from that index on are looked at, and the others stay as they were.
+        """
+        runs = self.runs[first:] if first else self.runs
+        kept = {
             run.index
-            for run in self.runs
-            if expression.matches(_lookup({**self.fixed, **run.point}, run.replicate))
+            for run in runs
+            if expression is None or expression.matches(_lookup({**self.fixed, **run.point}, run.replicate))
         }
+        if first:
+            self.selected |= kept
+        else:
+            self.selected = kept
 
     def digest(self) -> str:
         """A hash over the ids and keys of all runs, equal wherever the sweep was expanded alike."""
@@ -166,7 +179,7 @@ def plan_sweep(
     for name in swept:
         fixed.pop(name, None)
         origins[name] = "sweep"
-    _check_storable(label, fixed, points)
+    check_storable(label, fixed, points)
     plan = SweepPlan(
         name=label,
         file=file,
@@ -186,6 +199,7 @@ def plan_sweep(
         design=design.describe() if design is not None else None,
         grid=None,
         namespace_given=spec.namespace is not None,
+        after_sweep=find_after_sweep(module, label, function.__name__),
     )
     _expand(plan, points, collapsed=bool(collapsed))
     return plan
@@ -256,7 +270,8 @@ def _points(
     return points
 
 
-def _check_storable(label: str, fixed: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> None:
+def check_storable(label: str, fixed: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
+    """Raise `ExperimentError` for a value that the record of a run could not keep exactly."""
     from expedition.errors import UnstorableError
     from expedition.values import encode
 

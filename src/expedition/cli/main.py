@@ -13,7 +13,8 @@ from expedition.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status.
 
-    ``expedition run PATH … [pytest options]``, ``expedition archive list``, ``expedition archive show RUN``.
+    ``expedition run PATH … [pytest options]``, ``expedition archive list``, ``expedition archive show RUN``,
+    ``expedition archive repair``.
     """
     import pytest
 
@@ -28,13 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(pytest.main([*paths, *rest]))
     options, rest = _parser().parse_known_args(given)
     if options.command == "archive":
-        report = ["--archive-list"] if options.report == "list" else ["--archive-show", options.run]
         root = ["--archive", options.archive] if options.archive else []
+        if options.report == "repair":
+            return int(pytest.main(["--archive-repair", *root, *rest]))
+        report = ["--archive-list"] if options.report == "list" else ["--archive-show", options.run]
         return int(pytest.main([*report, *root, f"--archive-format={options.format}", *rest]))
     if given:
         _parser().error("give a command, such as: expedition run PATH …")
     _parser().print_help()
     return 0
+
+
+_ROOT = "archive root (default: as for pytest)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,14 +64,16 @@ def _parser() -> argparse.ArgumentParser:
         help="run the experiments in files or folders: expedition run PATH … [pytest options]",
         description="expedition run PATH … [options] is pytest --experiments PATH … [options]",
     )
-    archive = commands.add_parser("archive", help="report on the archive")
+    archive = commands.add_parser("archive", help="report on the archive, or repair it")
     reports = archive.add_subparsers(dest="report", metavar="REPORT", required=True)
     for name, text in (("list", "list the runs"), ("show", "show one run")):
         report = reports.add_parser(name, help=text)
         if name == "show":
             report.add_argument("run", metavar="RUN", help="folder, key or id of a run")
-        report.add_argument("--archive", metavar="DIR", help="archive root (default: as for pytest)")
+        report.add_argument("--archive", metavar="DIR", help=_ROOT)
         report.add_argument("--format", choices=["table", "json"], default="table")
+    repair = reports.add_parser("repair", help="write trajectories anew, and lost commit lines again")
+    repair.add_argument("--archive", metavar="DIR", help=_ROOT)
     return parser
 
 

@@ -56,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--archive-list", action="store_true", help="List the runs of the archive")
     add("--archive-show", metavar="RUN", help="Show one run, named by its folder, key or id")
     add(
+        "--archive-repair",
+        action="store_true",
+        help="Write the trajectories of the archive anew from the run folders, and lost commit lines again",
+    )
+    add(
         "--archive-format",
         choices=["table", "json"],
         default="table",
@@ -69,6 +74,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("experiment_archive", "Archive root, relative to the root folder", default="results")
     parser.addini("experiment_seed", "The number from which the seeds of all runs derive", default="0")
+    parser.addini(
+        "experiment_snapshot_interval",
+        "Seconds between two trajectories of a running sweep, at least; 0 for none before its end",
+        default="30",
+    )
+    parser.addini(
+        "experiment_max_generations",
+        "Generations of runs of one invocation, the design included, that after_sweep functions may lead to",
+        default="1000",
+    )
+
+
+def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
+    """Make our hooks known as soon as a plugin or conftest file implements one, so that pytest does not refuse it."""
+    for name, hook in vars(manager.hook).items():
+        if name.startswith("pytest_experiment_") and not hook.has_spec():
+            from expedition.plugin.hookspecs import add_to
+
+            return add_to(manager)
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,6 +114,10 @@ def pytest_load_initial_conftests(
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer a report option without collecting anything."""
+    if config.option.archive_repair:
+        from expedition.plugin.repair import repair_archive
+
+        return repair_archive(config)
     if _is_report(config.option):
         from expedition.plugin.reports import print_report
 
@@ -97,7 +126,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def _is_report(option: argparse.Namespace) -> bool:
-    return bool(option.archive_list or option.archive_show is not None)
+    return bool(option.archive_list or option.archive_show is not None or option.archive_repair)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -53,6 +53,8 @@ def _override_ini(config: pytest.Config, name: str, value: str) -> None:
 def activate(config: pytest.Config) -> None:
     """Register what this process needs to run experiments. Raises `pytest.UsageError` for bad options."""
     from expedition.errors import ExperimentError
+    from expedition.plugin import hookspecs
+    from expedition.plugin.codecs import HookCodecs
     from expedition.plugin.collection import ExperimentCollection
     from expedition.plugin.execution import RunExecution
     from expedition.plugin.fixtures import RunFixtures
@@ -68,6 +70,10 @@ def activate(config: pytest.Config) -> None:
         config.addinivalue_line("python_files", pattern)
     manager = config.pluginmanager
     worker = getattr(config, "workerinput", None)
+    hookspecs.add_to(manager)
+    codecs = HookCodecs(config)
+    codecs.install()
+    manager.register(codecs, "expedition-codecs")
     signals = Signals()
     signals.install()
     collection = ExperimentCollection(config, settings)
@@ -85,7 +91,9 @@ def activate(config: pytest.Config) -> None:
     else:
         from expedition.plugin.controller import SweepController
 
-        manager.register(SweepController(config, settings, collection, execution), "expedition-controller")
+        manager.register(
+            SweepController(config, settings, collection, execution, signals), "expedition-controller"
+        )
         if config.getoption("dist", "no") != "no":
             from expedition.plugin.scheduling import SurvivingSchedulers
 
@@ -93,7 +101,10 @@ def activate(config: pytest.Config) -> None:
 
 
 def deactivate(config: pytest.Config) -> None:
-    """Restore signal handlers and environment."""
+    """Restore codecs, signal handlers and environment."""
+    codecs = config.pluginmanager.get_plugin("expedition-codecs")
+    if codecs is not None:
+        codecs.uninstall()
     signals = config.pluginmanager.get_plugin("expedition-signals")
     if signals is not None:
         signals.uninstall()

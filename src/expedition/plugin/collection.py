@@ -5,13 +5,15 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import tokenize
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from expedition.authoring.marker import ExperimentSpec, spec_of
+from expedition.archive.expansions import Expansion
+from expedition.authoring.growth import PlanGrowth
+from expedition.authoring.marker import ExperimentSpec, check_after_sweeps, spec_of
 from expedition.authoring.parameters import MISSING, RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
 from expedition.errors import ExperimentError, near_matches
@@ -29,7 +31,12 @@ class ExperimentCollection:
     Attributes
     ----------
     plans : the plan of every collected experiment by the node id of its function, in order of collection.
-    errors : what is wrong, for one usage error before anything runs.
+    errors : what is wrong, for one usage error before anything runs; `warnings` what the user should know.
+    expansions : set by the controller or worker: what was added to the sweep of a plan (by node id) after its
+        design.
+    first : by node id the index of the first run of which there are items; a worker of a later generation has
+        none of the runs before.
+    idle : files that such a worker need not import, since they have no run in its generation.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -38,7 +45,15 @@ class ExperimentCollection:
         self._archive = settings.archive.resolve()
         self.plans: dict[str, SweepPlan] = {}
         self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self.expansions: Callable[[str, SweepPlan], Iterable[Expansion]] | None = None
+        self.first: Mapping[str, int] = {}
+        self.idle: frozenset[Path] = frozenset()
         self._sources: dict[Path, str] = {}
+        self._places: dict[str, tuple[pytest.Module, str, Any]] = {}
+        self._growths: dict[str, PlanGrowth] = {}
+        self._start = 0
+        self._complete = False
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out archives, and files that are no experiment files.
@@ -48,6 +63,8 @@ class ExperimentCollection:
         if collection_path.is_dir():
             inside = (collection_path / layout.SWEEP_FILE).is_file() or collection_path == self._archive
             return True if inside else None
+        if collection_path in self.idle:
+            return True
         if collection_path.resolve() in self._settings.files:
             return None
         matches = any(fnmatch.fnmatch(collection_path.name, p) for p in self._settings.file_patterns)
@@ -74,8 +91,10 @@ class ExperimentCollection:
         except ExperimentError as error:
             self._refuse(collector.path, error, getattr(function, "__code__", None))
             return []
-        self.plans[f"{collector.nodeid}::{name}"] = plan
-        items = list(collector._genfunctions(name, function))
+        node = f"{collector.nodeid}::{name}"
+        self.plans[node] = plan
+        self._places[node] = collector, name, function
+        items = self._items(node, 0)
         if items:
             self._check_arguments(collector.path, plan, items[0])
         return [item for item in items if not self._refuse_foreign_axes(collector.path, plan, item)]
@@ -93,11 +112,11 @@ class ExperimentCollection:
         names = [RUN_ARGUMENT, *required]
         metafunc.fixturenames.append(RUN_ARGUMENT)
         calls = []
-        for run in plan.runs:
+        runs = plan.runs[self._start :] if self._start else plan.runs
+        for run in runs:
             values = plan.values_of(run)
             calls.append((run.index, *(values[name] for name in required)))
-        ids = [run.id for run in plan.runs] if plan.runs[0].id else [pytest.HIDDEN_PARAM]
-        metafunc.parametrize(names, calls, ids=ids)
+        metafunc.parametrize(names, calls, ids=[run.id or pytest.HIDDEN_PARAM for run in runs])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -121,33 +140,90 @@ class ExperimentCollection:
                 report.outcome, report.longrepr, report.result = "passed", None, []
         return report
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note the planned run of every item, then leave out what ``--where`` excludes."""
-        self._check_where()
-        self._check_names()
-        self._part_namespaces()
-        for plan in self.plans.values():
-            plan.select(self._settings.where)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Add the runs of expansions, note the planned run of every item, then leave out what ``--where`` excludes."""
+        if not self._complete:
+            self._complete = True
+            self._check_where()
+            self._check_names()
+            self._part_namespaces()
+            self._expand(items)
+            for plan in self.plans.values():
+                plan.select(self._settings.where)
+        for item in items:
+            if isinstance(item, pytest.Function):
+                plan = self.plans[node_of(item)]
+                item.stash[PLAN], item.stash[PLANNED_RUN] = plan, plan.runs[run_index(item)]
+        result = yield
         kept: list[pytest.Item] = []
         left_out: list[pytest.Item] = []
         for item in items:
-            if not isinstance(item, pytest.Function):
-                left_out.append(item)
-                continue
-            plan = self.plans[f"{item.parent.nodeid}::{item.originalname}"]  # type: ignore[union-attr]
-            index = run_index(item)
-            item.stash[PLAN], item.stash[PLANNED_RUN] = plan, plan.runs[index]
-            (kept if index in plan.selected else left_out).append(item)
+            run = item.stash.get(PLANNED_RUN, None)
+            selected = run is not None and run.index in item.stash[PLAN].selected
+            (kept if selected else left_out).append(item)
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
             items[:] = kept
+        return result
+
+    def growth_of(self, node: str) -> PlanGrowth:
+        """What types, checks and names points that are added to the plan of `node`."""
+        if node not in self._growths:
+            self._growths[node] = PlanGrowth(self.plans[node])
+        return self._growths[node]
+
+    def add(self, node: str, runs: Sequence[PlannedRun]) -> list[pytest.Item]:
+        """Append runs to a plan; return their items, which pytest has not seen yet."""
+        plan = self.plans[node]
+        start = len(plan.runs)
+        self.growth_of(node).add(runs)
+        plan.select(self._settings.where, first=start)
+        return self._items(node, start)
+
+    def _items(self, node: str, start: int) -> list[pytest.Item]:
+        """Make the items of the runs of a plan from index `start` on."""
+        self._start = max(start, self.first.get(node, 0))
+        if self._start >= len(self.plans[node].runs):
+            return []
+        collector, name, function = self._places[node]
+        return list(collector._genfunctions(name, function))
+
+    def _expand(self, items: list[pytest.Item]) -> None:
+        """Add what expansions added to the sweeps, behind the items of their experiment."""
+        if self.expansions is None:
+            return
+        for node, plan in self.plans.items():
+            added: list[pytest.Item] = []
+            for expansion in self.expansions(node, plan):
+                points = [p for p in expansion.values() if p.keys() <= plan.parameters.keys()]
+                if len(points) < len(expansion.points):
+                    count = len(expansion.points) - len(points)
+                    self.warnings.append(
+                        f"{count} points of {expansion.place} name what is no parameter any more"
+                    )
+                try:
+                    runs = self.growth_of(node).runs_of(points, origin=expansion.place)
+                except ExperimentError as error:
+                    self.errors.append(
+                        f"{plan.file}: {error}; take the line out of the file to go without it"
+                    )
+                    continue
+                added += self.add(node, runs)
+            if added:
+                own = [number for number, item in enumerate(items) if node_of(item) == node]
+                place = own[-1] + 1 if own else len(items)
+                items[place:place] = added
+                # So that they count among those that the terminal says were collected.
+                report = pytest.CollectReport(node, "passed", None, [*added])
+                self._config.hook.pytest_collectreport(report=report)
 
     def _plan(self, collector: pytest.Module, function: Any, spec: ExperimentSpec) -> SweepPlan:
         path = collector.path
         if path not in self._sources:
             with tokenize.open(path) as stream:
                 self._sources[path] = stream.read()
+            check_after_sweeps(vars(collector.obj))
         module = vars(collector.obj)
         siblings = sum(
             spec_of(value) is not None
@@ -256,6 +332,11 @@ def _foreign_axis(experiment: str, name: str) -> str:
         f"{experiment}: {name!r} is parametrized by pytest, which the record of a run would not show; sweep over "
         f"a parameter with @experiment.parametrize({name!r}, …)"
     )
+
+
+def node_of(item: pytest.Item) -> str:
+    """The node id of the function of an item."""
+    return f"{item.parent.nodeid}::{getattr(item, 'originalname', item.name)}"  # type: ignore[union-attr]
 
 
 def run_index(item: pytest.Item) -> int:

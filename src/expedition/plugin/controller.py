@@ -4,63 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
-import warnings
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from expedition.archive.liveness import is_held
-from expedition.archive.sweep import SweepFolder
-from expedition.authoring.plan import SweepPlan, check_overrides
+from expedition.authoring.plan import check_overrides
 from expedition.errors import ExperimentError
-from expedition.plugin.collection import PLAN, PLANNED_RUN, RUN_ARGUMENT, ExperimentCollection
-from expedition.plugin.execution import RunExecution, SweepBinding
+from expedition.plugin.after_sweep import AfterSweep
+from expedition.plugin.collection import ExperimentCollection
+from expedition.plugin.execution import RunExecution
+from expedition.plugin.generations import Generations, LocalLoop
 from expedition.plugin.live import Progress
+from expedition.plugin.opening import SweepOpening
+from expedition.plugin.publishing import ActiveSweep, Publisher
 from expedition.plugin.settings import Settings
-from expedition.plugin.summary import preview_lines, size_line, summary_lines
-from expedition.plugin.sweeps import (
-    Invocation,
-    Resumption,
-    check_archive,
-    create_sweep,
-    find_last,
-    hold_sweep,
-    new_entries,
-    new_parameters,
-)
+from expedition.plugin.signals import Signals
+from expedition.plugin.summary import preview_lines, show_failure, size_line, summary_lines
+from expedition.plugin.sweeps import check_archive
 from expedition.recording import layout, outcomes
-
-SNAPSHOT_INTERVAL = 30.0
-"""Seconds between two trajectories of a running sweep, at least; and at least 20 times the cost of the last."""
-
-
-LARGE_LOGS = 32 << 20
-"""Bytes of commit logs above which a process of its own compiles, so that the controller's memory stays small."""
-
-
-@dataclass
-class ActiveSweep:
-    """One sweep of this invocation: what is to run, and what has ended how."""
-
-    node: str
-    plan: SweepPlan
-    selected: set[int]
-    folder: SweepFolder | None = None
-    resumption: Resumption | None = None
-    statuses: dict[int, str] = field(default_factory=dict)
-    published: float = 0.0
-    wait: float = SNAPSHOT_INTERVAL
-
-    @property
-    def path(self) -> Path:
-        """The sweep folder; there is one as soon as runs start."""
-        assert self.folder is not None
-        return self.folder.path
 
 
 class SweepController:
@@ -72,6 +35,7 @@ class SweepController:
         settings: Settings,
         collection: ExperimentCollection,
         execution: RunExecution,
+        signals: Signals,
     ) -> None:
         self._config = config
         self._settings = settings
@@ -80,11 +44,20 @@ class SweepController:
         self._reporter: pytest.TerminalReporter | None = None
         self._session: pytest.Session
         self._progress: Progress | None = None
-        self._messages: list[str] = []
-        self._resumptions: dict[str, Resumption] = {}
+        self._publisher = Publisher(settings.snapshot_interval)
+        self._generations = Generations(
+            config,
+            collection,
+            execution,
+            self._publisher,
+            AfterSweep(config, settings, signals, self._say),
+            self._say,
+            settings.max_generations,
+        )
+        self._opening = SweepOpening(config, settings, collection, execution)
+        self._messages = self._publisher.messages
         self._collected = False
-        self._locks: list[Any] = []
-        self.sweeps: dict[str, ActiveSweep] = {}
+        self.sweeps = self._opening.sweeps
 
     # -- start ---------------------------------------------------------------------------------------------
 
@@ -113,6 +86,8 @@ class SweepController:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
         """Collect here before any worker starts: what is wrong is then a usage error, and nothing is written."""
+        if self._collected:
+            return  # the workers of a later generation
         session = self._session
         session.perform_collect()
         if session.testsfailed and not self._config.option.continue_on_collection_errors:
@@ -133,28 +108,9 @@ class SweepController:
         """With ``--resume`` leave out the runs that are settled."""
         result = yield
         if self._settings.resume:
-            self._leave_out_settled(items)
+            self._opening.leave_out_settled(items)
         self._collected = True
         return result
-
-    def _leave_out_settled(self, items: list[pytest.Item]) -> None:
-        kept: list[pytest.Item] = []
-        settled: list[pytest.Item] = []
-        for node, plan in self._collection.plans.items():
-            try:
-                found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
-            except ExperimentError as error:
-                raise pytest.UsageError(str(error)) from None
-            if found is not None:
-                self._resumptions[node] = found
-                self._locks.append(found.lock)
-        for item in items:
-            resumption = self._resumptions.get(self._node(item))
-            done = resumption is not None and item.stash[PLANNED_RUN].key in resumption.settled
-            (settled if done else kept).append(item)
-        if settled:
-            self._config.hook.pytest_deselected(items=settled)
-            items[:] = kept
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> Generator[None]:
@@ -162,7 +118,7 @@ class SweepController:
         if not self._collected:  # pytest calls this hook also when an error ends the collection early
             return (yield)
         self._check()
-        self._note_selected(session.items)
+        self._opening.select(session.items)
         if self._config.option.collectonly:
             # The table says more than the tree of items, except where the bare ids are asked for.
             items = session.items
@@ -171,12 +127,14 @@ class SweepController:
             result = yield
             session.items = items
             return result
-        if not session.testsfailed or self._config.option.continue_on_collection_errors:
-            self._open_sweeps()
+        if self.sweeps and (not session.testsfailed or self._config.option.continue_on_collection_errors):
+            self._opening.open()
+            self._get_ready()
         return (yield)
 
     def _check(self) -> None:
         errors = list(self._collection.errors)
+        self._messages.extend(self._collection.warnings)
         plans = list(self._collection.plans.values())
         if plans:
             try:
@@ -193,103 +151,29 @@ class SweepController:
         if errors:
             raise pytest.UsageError("\n".join(errors))
 
-    def _note_selected(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            node = self._node(item)
-            if node not in self.sweeps:
-                plan = item.stash[PLAN]
-                self.sweeps[node] = ActiveSweep(node, plan, set(), resumption=self._resumptions.get(node))
-            self.sweeps[node].selected.add(item.callspec.params[RUN_ARGUMENT])  # type: ignore[attr-defined]
-
-    def _open_sweeps(self) -> None:
-        if not self.sweeps:
-            return
-        invocation = Invocation(self._settings, self._argv(), self._options())
-        invocation.collect()
-        conftests = [
-            Path(plugin.__file__)
-            for plugin in self._config.pluginmanager.get_plugins()
-            if getattr(plugin, "__file__", None) and Path(plugin.__file__).name == "conftest.py"
-        ]
-        try:
-            for sweep in self.sweeps.values():
-                self._open_sweep(sweep, invocation, conftests)
-        except ExperimentError as error:
-            raise pytest.UsageError(str(error)) from None
+    def _get_ready(self) -> None:
+        self._publisher.take(self.sweeps.values())
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
         workers = len(getattr(self._config.option, "tx", None) or ()) or 1
         self._progress = Progress(self._reporter, verbose=self._config.get_verbosity() > 0, workers=workers)
         self._progress.chatty = total == 1 and not self._distributed and self._config.get_verbosity() >= 0
         if not self._distributed:
             self._execution.listener = self._progress
-        self._begin_at = time.monotonic()
-        for sweep in self.sweeps.values():
-            sweep.published = self._begin_at
-
-    def _open_sweep(self, sweep: ActiveSweep, invocation: Invocation, conftests: list[Path]) -> None:
-        resumption = sweep.resumption
-        line: dict[str, Any] = {
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "argv": invocation.argv,
-            "options": invocation.options,
-            "selected": len(sweep.selected),
-            "host": invocation.provenance.get("hostname"),
-            "pid": os.getpid(),
-        }
-        attempts: dict[int, int] = {}
-        skip: frozenset[str] = frozenset()
-        if resumption is None:
-            sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests)
-            self._locks.append(hold_sweep(sweep.folder.path))
-        else:
-            rows = new_entries(sweep.plan, resumption)
-            if rows:
-                line["runs"] = rows
-                line["parameters"] = new_parameters(sweep.plan, resumption.sweep)
-            sweep.folder = resumption.sweep
-            attempts = {
-                entry.index: resumption.attempts[entry.key]
-                for entry in sweep.folder.entries
-                if entry.key in resumption.attempts
-            }
-            skip = resumption.settled
-        sweep.folder.add_invocation(line)
-        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip))
-
-    def _argv(self) -> list[str]:
-        return [Path(sys.argv[0]).name, *(str(a) for a in self._config.invocation_params.args)]
-
-    def _options(self) -> dict[str, Any]:
-        option = self._config.option
-        options: dict[str, Any] = {"experiment_seed": self._settings.seed}
-        if option.where is not None:
-            options["where"] = option.where
-        if option.keyword:
-            options["keyword"] = option.keyword
-        if self._settings.overrides:
-            options["overrides"] = [
-                f"{o.experiment + ':' if o.experiment else ''}{o.name}" for o in self._settings.overrides
-            ]
-        return options
+            if any(sweep.plan.after_sweep is not None for sweep in self.sweeps.values()):
+                self._config.pluginmanager.register(LocalLoop(self._generations), "expedition-loop")
 
     # -- xdist ---------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a starting worker the sweep folders, and which runs are settled."""
-        orders = {}
-        for name, sweep in self.sweeps.items():
-            binding = self._execution.bindings[id(sweep.plan)]
-            orders[name] = {
-                "folder": str(sweep.path),
-                "attempts": {str(index): attempt for index, attempt in binding.attempts.items()},
-                "skip": sorted(binding.skip),
-            }
-        for name, resumption in self._resumptions.items():
-            if name not in self.sweeps:  # nothing of it is left to run, and the worker has to know
-                path = str(resumption.sweep.path)
-                orders[name] = {"folder": path, "attempts": {}, "skip": sorted(resumption.settled)}
-        node.workerinput["expedition"] = orders
+        """Tell a starting worker the sweep folders, and which runs it is to leave out."""
+        node.workerinput["expedition"] = self._opening.orders()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Say that a worker died where xdist no longer does: it shows the workers of the first generation only."""
+        if error and not self._config.pluginmanager.has_plugin("terminaldistreporter"):
+            self._say(f"[{node.gateway.id}] node down: {error}")
 
     def pytest_keyboard_interrupt(self) -> None:
         """Pass the interruption on: a signal may have reached this process alone."""
@@ -305,11 +189,20 @@ class SweepController:
 
     # -- while runs run ------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self) -> None:
-        """Say what is resumed, and begin the live line."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Say what is resumed, let the runs run, then what is called after them, and whatever that adds."""
         if self._progress is None or self._config.option.collectonly:
-            return
+            return (yield)
+        self._announce()
+        result = yield
+        self._generations.go_on(session, self.sweeps, self._progress, self._opening.line)
+        if self._config.pluginmanager.has_plugin("expedition-loop"):
+            self._generations.tear_down(session)
+        return result
+
+    def _announce(self) -> None:
+        assert self._progress is not None
         for sweep in self.sweeps.values():
             resumption = sweep.resumption
             if resumption is None:
@@ -324,6 +217,7 @@ class SweepController:
             self._say(f"warning: {message}")
         total = sum(len(sweep.selected) for sweep in self.sweeps.values())
         self._progress.begin(total, [sweep.path for sweep in self.sweeps.values()])
+        self._publisher.begin()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logstart(self) -> None:
@@ -361,7 +255,7 @@ class SweepController:
             found = self._by_node_id(report.nodeid)
             if found is not None:
                 self._count(*found, outcomes.CRASHED, 0.0, "its worker process died", report.nodeid)
-        self._publish_when_due()
+        self._publisher.heard()
 
     def _count(
         self, sweep: ActiveSweep, index: int, status: str, duration: float, error: str, node_id: str
@@ -384,37 +278,6 @@ class SweepController:
                 return sweep, run.index
         return None
 
-    def _publish_when_due(self) -> None:
-        now = time.monotonic()
-        for sweep in self.sweeps.values():
-            if sweep.folder is None or len(sweep.statuses) >= len(sweep.selected):
-                continue
-            if now - sweep.published > sweep.wait:
-                self._publish(sweep)
-
-    def _publish(self, sweep: ActiveSweep) -> None:
-        """Compile the trajectory. What goes wrong here costs no run: it is said, and can be rebuilt."""
-        begin = time.monotonic()
-        try:
-            from expedition.trajectory import compile_trajectory
-            from expedition.trajectory.__main__ import compile_elsewhere
-
-            # A project that makes errors of warnings must not lose its trajectory to one.
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                if _log_size(sweep.path) > LARGE_LOGS:
-                    compile_elsewhere(sweep.path)
-                else:
-                    compile_trajectory(sweep.path)
-            self._messages.extend(str(w.message) for w in caught if str(w.message) not in self._messages)
-        except Exception as error:
-            self._messages.append(
-                f"the trajectory of {sweep.path} could not be written ({type(error).__name__}: {error}); "
-                f"its runs are complete"
-            )
-        sweep.published = time.monotonic()
-        sweep.wait = max(SNAPSHOT_INTERVAL, 20 * (sweep.published - begin))
-
     # -- end -----------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -424,19 +287,18 @@ class SweepController:
         if self._progress is not None:
             self._progress.end()
         self._execution.close()
-        self._messages = [m for m in self._messages if not m.startswith("only ")]
-        for sweep in self.sweeps.values():
-            if sweep.folder is not None:
-                self._publish(sweep)
-        for lock in self._locks:
-            if lock is not None:
-                lock.release()
-                Path(lock.lock_file).unlink(missing_ok=True)
-        missing = sum(len(sweep.selected) - len(sweep.statuses) for sweep in self.sweeps.values())
+        self._messages[:] = [m for m in self._messages if not m.startswith("only ")]
+        self._publisher.end()
+        self._opening.release()
+        missing = sum(sweep.unfinished for sweep in self.sweeps.values())
         if missing and self._progress is not None:
             self._messages.append(f"{missing} selected runs did not finish; --resume goes on with them")
-        bad = missing or any(
-            s not in outcomes.SETTLED for sweep in self.sweeps.values() for s in sweep.statuses.values()
+        bad = (
+            missing
+            or self._generations.failures
+            or any(
+                s not in outcomes.SETTLED for sweep in self.sweeps.values() for s in sweep.statuses.values()
+            )
         )
         if (
             bad
@@ -448,9 +310,14 @@ class SweepController:
             )
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self._resumptions and not self.sweeps and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        nothing = not any(sweep.selected for sweep in self.sweeps.values())
+        if self._opening.resumptions and nothing and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = pytest.ExitCode.OK  # everything is settled: nothing to do is no failure
         return result
+
+    def pytest_unconfigure(self) -> None:
+        """Give back the sweeps that were held where the session never came to its end."""
+        self._opening.release()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table per experiment, and where everything is."""
@@ -460,6 +327,9 @@ class SweepController:
                     for line in preview_lines(sweep.plan, sweep.selected, sweep.resumption):
                         terminalreporter.write_line(line)
             return
+        functions = {sweep.plan.name: sweep.plan.after_sweep for sweep in self.sweeps.values()}
+        for name, error in self._generations.failures.items():
+            show_failure(terminalreporter, name, error, functions.get(name))
         for sweep in self.sweeps.values():
             if sweep.folder is not None:
                 terminalreporter.section(sweep.plan.name, sep="-")
@@ -471,7 +341,7 @@ class SweepController:
             terminalreporter.write_line(
                 f"no function is marked with @experiment in the files named {' '.join(self._settings.file_patterns)}"
             )
-        for node, resumption in self._resumptions.items():
+        for node, resumption in self._opening.resumptions.items():
             if node not in self.sweeps:
                 plan = self._collection.plans[node]
                 terminalreporter.write_line(
@@ -481,14 +351,9 @@ class SweepController:
             terminalreporter.write_line(f"warning: {message}", yellow=True)
 
     def _say(self, text: str) -> None:
-        if self._reporter is not None and self._config.get_verbosity() >= 0:
+        if self._progress is not None and self._progress.is_open:
+            if self._config.get_verbosity() >= 0:
+                self._progress.say(text)
+        elif self._reporter is not None and self._config.get_verbosity() >= 0:
             self._reporter.ensure_newline()
             self._reporter.write_line(text)
-
-    @staticmethod
-    def _node(item: pytest.Item) -> str:
-        return f"{item.parent.nodeid}::{item.originalname}"  # type: ignore[attr-defined, union-attr]
-
-
-def _log_size(sweep: Path) -> int:
-    return sum(path.stat().st_size for path in (sweep / layout.JOURNALS_FOLDER).glob("*.jsonl"))

@@ -57,7 +57,9 @@ class SweepBinding:
     skip: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self.entries: dict[str, RunEntry] = {entry.key: entry for entry in self.sweep.entries}
+        self.entries: dict[str, RunEntry] = {}
+        self._known = 0
+        self.update()
         self.fixed = {name: encode(value, name=name) for name, value in self.plan.fixed.items()}
         self.about = {
             name: {
@@ -72,6 +74,20 @@ class SweepBinding:
             for name, parameter in self.plan.parameters.items()
         }
         self._names_of_run: tuple[str, ...] | None = None
+
+    def update(self) -> None:
+        """Take note of the rows that the sweep folder got since it was bound."""
+        rows = self.sweep.entries
+        for index in range(self._known, len(rows)):
+            self.entries[rows[index].key] = rows[index]
+        self._known = len(rows)
+
+    def about_of(self, run: PlannedRun) -> Mapping[str, Mapping[str, str]]:
+        """Type, description and origin of the parameters of a run."""
+        if run.origin == "sweep":
+            return self.about
+        own = {name: {**self.about.get(name, {}), "origin": run.origin} for name in run.point}
+        return {**self.about, **own}
 
     def names_of_run(self, item: Any) -> tuple[str, ...]:
         """Names under which the function gets the run itself: those that no fixture of the project overrides."""
@@ -190,7 +206,7 @@ class RunExecution:
         try:
             result = pyfuncitem.obj(**arguments)
         except ExpeditionError as error:
-            _end_in_user_code(error)
+            end_in_user_code(error)
             raise
         if result is not None:
             pytest.fail(
@@ -345,7 +361,7 @@ class RunExecution:
             experiment=binding.sweep.manifest["experiment"],
             parameters=values,
             tagged=tagged,
-            about=binding.about,
+            about=binding.about_of(planned),
             tags=(*plan.tags, *self._settings.tags),
             notes=self._settings.notes,
             folder=folder,
@@ -406,7 +422,7 @@ def _make_folder(folder: Path) -> bool:
     return True
 
 
-def _end_in_user_code(error: ExpeditionError) -> None:
+def end_in_user_code(error: ExpeditionError) -> None:
     """Cut the frames of this package from the end of a traceback: the mistake is in the line that called it."""
     last = trace = error.__traceback__
     while trace is not None:

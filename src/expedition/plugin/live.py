@@ -107,14 +107,20 @@ class Progress:
         self.counts: dict[str, int] = {}
         self.sweeps: list[Path] = []
         self.chatty = False
+        self.is_open = False
 
     def begin(self, total: int, sweeps: Iterable[Path]) -> None:
         """Start showing progress towards `total` runs."""
         self.total, self.sweeps = total, list(sweeps)
         self._begin = self._last = time.monotonic()
+        self.is_open = True
         if self._tty and total:
             self._thread = threading.Thread(target=self._refresh, name="expedition-live", daemon=True)
             self._thread.start()
+
+    def grow(self, count: int) -> None:
+        """There are `count` more runs to come."""
+        self.total += count
 
     def ended(self, status: str, duration: float) -> None:
         """Count a run that ended."""
@@ -191,6 +197,7 @@ class Progress:
 
     def end(self) -> None:
         """Stop drawing; the last state stays as a line of its own."""
+        self.is_open = False
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=2)

@@ -33,6 +33,8 @@ class Settings:
     tags: tuple[str, ...]
     notes: tuple[str, ...]
     resume: bool
+    snapshot_interval: float
+    max_generations: int
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -54,6 +56,8 @@ class Settings:
             tags=tuple(_texts("--tag", option.tag)),
             notes=tuple(_texts("--note", option.note)),
             resume=bool(option.resume),
+            snapshot_interval=_seconds(str(config.getini("experiment_snapshot_interval"))),
+            max_generations=_generations(str(config.getini("experiment_max_generations"))),
         )
 
 
@@ -78,6 +82,22 @@ def _expression(text: str) -> Expression:
 def _seed(text: str) -> int:
     if not re.fullmatch(r"\d+", text.strip()):
         raise ExperimentError(f"ini experiment_seed must be a whole number of at least 0, but got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()):
+        raise ExperimentError(
+            f"ini experiment_snapshot_interval must be a number of seconds, 0 for no snapshots, but got {text!r}"
+        )
+    return float(text)
+
+
+def _generations(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d*", text.strip()):
+        raise ExperimentError(
+            f"ini experiment_max_generations must be a whole number of at least 1, but got {text!r}"
+        )
     return int(text)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import os
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +14,12 @@ from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
 from expedition.recording import layout, outcomes
 from expedition.reporting.durations import format_duration
-from expedition.reporting.tables import format_cell, render_table, sweep_table
+from expedition.reporting.tables import format_cell, render_table, result_column, sweep_table, told
 from expedition.values import decode
 
 if TYPE_CHECKING:
+    import pytest
+
     from expedition.plugin.sweeps import Resumption
 
 PREVIEW_ROWS = 20
@@ -46,7 +51,8 @@ def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | 
     for position, run in enumerate(shown):
         if len(shown) < len(runs) and position == PREVIEW_ROWS // 2:
             rows.append({"run": f"… {len(runs) - len(shown)} more"})
-        row = {"run": str(run.index), "replicate": run.replicate, "key": run.key[:8], **run.point}
+        row = {"run": str(run.index), "replicate": run.replicate, "key": run.key[:8]}
+        row |= {name: told(value) for name, value in run.point.items()}
         rows.append({name: row[name] for name in columns if name in row})
     if len(runs) > 1 or plan.swept:
         yield render_table(
@@ -81,8 +87,9 @@ def summary_lines(path: Path, *, keys: set[str], base: Path) -> Iterator[str]:
         row["status"] = line["status"]
         for name, tagged in line["data"].items():
             if is_scalar(tagged):
-                results[name] = None
-                row[name] = decode(tagged)
+                column = result_column(name, sweep.parameters)
+                results[column] = None
+                row[column] = decode(tagged)
         rows[entry.index] = row
     ordered = [rows[index] for index in sorted(rows)]
     if ordered:
@@ -106,6 +113,58 @@ def summary_lines(path: Path, *, keys: set[str], base: Path) -> Iterator[str]:
     trajectory = path / layout.TRAJECTORY_FILE
     if trajectory.exists():
         yield f"trajectory: {relative(trajectory, base)}"
+    if (path / layout.SUMMARY_FOLDER / layout.META_FILE).exists():
+        yield f"summary: {relative(path / layout.SUMMARY_FOLDER, base)}"
+
+
+def show_failure(
+    reporter: pytest.TerminalReporter, name: str, error: BaseException, function: Callable[..., Any] | None
+) -> None:
+    """Show what ended the after_sweep function of an experiment, as pytest shows what ends a run; and count it.
+
+    pytest lists it among what failed, and colours its last line by that.
+    """
+    import pytest
+
+    config = reporter.config
+    option = config.option
+    info = pytest.ExceptionInfo.from_exception(error)
+    own = Path(__file__).parent.parent
+    traceback = info.traceback.filter(lambda entry: own not in Path(entry.path).parents)
+    if traceback:
+        info.traceback = traceback
+    style: Any = "long" if option.tbstyle == "auto" else option.tbstyle
+    shown = info.getrepr(style=style if style != "no" else "short", showlocals=option.showlocals)
+    file, line = (function.__code__.co_filename, function.__code__.co_firstlineno) if function else ("", 0)
+    reporter.section(f"after_sweep of {name} failed", sep="_", red=True, bold=True)
+    if style == "no":
+        reporter.write_line(info.exconly())
+    elif traceback:
+        shown.toterminal(reporter._tw)
+    else:  # found out when it had returned: there is no line of the user's that raised it
+        for text in _source_of(function):
+            reporter.write_line(f"    {text}")
+        for text in info.exconly().splitlines():
+            reporter.write_line(f"E   {text}", red=True, bold=True)
+        if file:
+            reporter.write_line(
+                f"\n{relative(Path(file), config.invocation_params.dir)}:{line}: {info.typename}"
+            )
+    if shown.reprcrash is not None:
+        file, line = (shown.reprcrash.path, shown.reprcrash.lineno) if traceback else (file, line)
+        shown.reprcrash = type(shown.reprcrash)(file, line, info.exconly())
+    # pytest writes an id relative to where it was called from.
+    title = f"after_sweep of {name}"
+    node = os.path.relpath(config.invocation_params.dir / title, config.rootpath).replace(os.sep, "/")
+    report = pytest.TestReport(node, (file, line, title), {}, "failed", shown, "call")
+    reporter._add_stats("failed", [report])
+
+
+def _source_of(function: Callable[..., Any] | None) -> list[str]:
+    try:
+        return textwrap.dedent(inspect.getsource(function)).splitlines() if function is not None else []
+    except (OSError, TypeError):
+        return []
 
 
 def is_scalar(tagged: Any) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
-import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from expedition.archive.commits import latest_commits
 from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.identity import folder_name
+from expedition.authoring.parameters import MISSING
 from expedition.authoring.plan import PlannedRun, SweepPlan
 from expedition.errors import DamagedError, ExperimentError
 from expedition.plugin.settings import Settings
@@ -33,19 +35,26 @@ SHARD_ABOVE = 10_000
 
 LOW_DISK = 1 << 30
 """Bytes of free space below which the user is warned at the start."""
-
+_DIGITS = "23456789abcdefghijkmnpqrstuvwxyz"
+"""Digits to base 32 in the order of their characters; four of them tell microseconds."""
 
 _NO_VALUE = object()
+_TRIES = 10
+"""How often a lock is taken anew that was given back at the same moment."""
 
 
 @dataclass
 class Resumption:
-    """What an earlier invocation left of a sweep: statuses and attempts by run key."""
+    """What an earlier invocation left of a sweep: statuses and attempts by run key.
+
+    `expansions` is up to which byte the expansions of the sweep folder were read.
+    """
 
     sweep: SweepFolder
     statuses: Mapping[str, str]
     attempts: Mapping[str, int]
     lock: Any = None
+    expansions: int = 0
 
     @property
     def settled(self) -> frozenset[str]:
@@ -141,14 +150,36 @@ def hold_sweep(path: Path) -> Any:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path / layout.JOURNALS_FOLDER / "invocation.lock")
+    file = path / layout.JOURNALS_FOLDER / "invocation.lock"
+    for _ in range(_TRIES):
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if is_held(file):
+                break
+            continue
+        if _is_in_place(lock):
+            return lock
+        lock.release()  # whoever had it before removed the file after it was opened here
+    raise ExperimentError(
+        f"{path} cannot be resumed: another invocation is at it; wait for its end, or end it with SIGTERM"
+    )
+
+
+def release_sweep(lock: Any) -> None:
+    """Give back the lock that `hold_sweep` took."""
+    with contextlib.suppress(OSError):  # Windows removes no open file
+        Path(lock.lock_file).unlink(missing_ok=True)  # still held: nobody takes it for a free one
+    lock.release()
+
+
+def _is_in_place(lock: Any) -> bool:
+    """Tell whether the locked file is the one that others find."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ExperimentError(
-            f"{path} cannot be resumed: another invocation is at it; wait for its end, or end it with SIGTERM"
-        ) from None
-    return lock
+        return os.path.samestat(os.fstat(lock._context.lock_file_fd), os.stat(lock.lock_file))
+    except FileNotFoundError:
+        return False
 
 
 def _refuse_busy(sweep: SweepFolder) -> None:
@@ -204,36 +235,42 @@ def make_root(archive: Path) -> None:
     replace_file(archive / ".gitignore", b"# Made by Expedition: results do not belong into git.\n*\n")
 
 
-def new_entries(plan: SweepPlan, resumption: Resumption) -> list[dict[str, Any]]:
-    """Manifest rows for the runs of `plan` that the resumed sweep does not know, numbered behind its own."""
-    sweep = resumption.sweep
-    known = sweep.parameters
-    fixed = {name: encode(value, name=name) for name, value in plan.fixed.items()}
-    different = {n: v for n, v in fixed.items() if n not in known or known[n].get("value", ...) != v}
-    absent = [name for name in known if name not in plan.parameters]
-    rows: list[dict[str, Any]] = []
-    for run in plan.runs:
-        if run.key not in resumption.statuses:
-            index = len(sweep.entries) + len(rows)
-            row = _row(run, index, bool(sweep.manifest.get("sharded")), different)
-            rows.append(row | ({"absent": absent} if absent else {}))
-    return rows
+class NewRows:
+    """Makes the manifest rows of runs that a sweep does not have yet.
 
+    Attributes
+    ----------
+    constants : tagged values of the fixed parameters of the plan that are not those of the manifest.
+    parameters : what the manifest would say of the parameters that it does not know.
+    """
 
-def new_parameters(plan: SweepPlan, sweep: SweepFolder) -> dict[str, Any]:
-    """What the manifest would say of the parameters of `plan` that the sweep does not know yet."""
-    return {
-        name: {key: about for key, about in _about(plan, name).items() if key != "value"}
-        for name in plan.parameters
-        if name not in sweep.parameters
-    }
+    def __init__(self, plan: SweepPlan, sweep: SweepFolder) -> None:
+        self._sweep = sweep
+        known = sweep.parameters
+        first = sweep.manifest["parameters"]
+        fixed = {name: encode(value, name=name) for name, value in plan.fixed.items()}
+        self.constants = {n: v for n, v in fixed.items() if n not in first or first[n].get("value", ...) != v}
+        self.parameters = {
+            name: _about(plan, name, fixed="default") for name in plan.parameters if name not in known
+        }
+        self._absent = [name for name in known if name not in plan.parameters]
+
+    def of(self, runs: Iterable[PlannedRun], known: Container[str]) -> list[dict[str, Any]]:
+        """Return rows for those of `runs` whose run key is not `known`, numbered behind those of the sweep."""
+        rows: list[dict[str, Any]] = []
+        for run in runs:
+            if run.key not in known:
+                index = len(self._sweep.entries) + len(rows)
+                row = _row(run, index, bool(self._sweep.manifest.get("sharded")), self.constants)
+                rows.append(row | ({"absent": self._absent} if self._absent else {}))
+        return rows
 
 
 def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, Any]:
     sharded = len(plan.runs) > SHARD_ABOVE
     manifest: dict[str, Any] = {
         "sweep": path.name,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "experiment": {
             "name": plan.name,
             "file": plan.file,
@@ -263,14 +300,19 @@ def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, 
     return manifest
 
 
-def _about(plan: SweepPlan, name: str) -> dict[str, Any]:
+def _about(plan: SweepPlan, name: str, *, fixed: str = "value") -> dict[str, Any]:
+    """What a manifest says of a parameter; `fixed` is the member for the value that no design sweeps."""
     parameter = plan.parameters[name]
     about: dict[str, Any] = {"type": parameter.type_name, "kind": parameter.kind}
+    if parameter.annotation is not MISSING:
+        about["annotated"] = True
     if parameter.description:
         about["description"] = parameter.description
     about["swept"] = name in plan.swept
     if name in plan.fixed:
-        about["value"] = encode(plan.fixed[name], name=name)
+        about[fixed] = encode(plan.fixed[name], name=name)
+    elif parameter.default is not MISSING:
+        about["default"] = encode(parameter.default, name=name)
     about["origin"] = plan.origins.get(name, "")
     return about
 
@@ -292,8 +334,10 @@ def _row(
 def _new_folder(namespace: Path) -> Path:
     namespace.mkdir(parents=True, exist_ok=True)
     while True:
-        stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
-        letters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(4))
+        seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(seconds))
+        # Digits to base 32: folders of one second sort by their time, too.
+        letters = "".join(_DIGITS[micros >> 5 * place & 31] for place in (3, 2, 1, 0))
         path = namespace / f"{stamp}-{letters}"
         try:
             path.mkdir()

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from expedition.archive.expansions import Expansion, read_expansions
 from expedition.archive.sweep import SweepFolder
+from expedition.authoring.plan import SweepPlan
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
 from expedition.plugin.execution import RunExecution, SweepBinding
 from expedition.plugin.live import AnnouncingListener
@@ -17,7 +19,8 @@ from expedition.plugin.live import AnnouncingListener
 class SweepWorker:
     """Binds the plans of this process to the sweep folders that the controller made.
 
-    `orders` is what the controller sent: by function node id the sweep folder, the attempts and the settled runs.
+    `orders` is what the controller sent: by function node id the sweep folder, how far its expansions are to be
+    read, the index of the first run of this generation, whether it has none, the attempts and the settled runs.
     """
 
     def __init__(
@@ -32,6 +35,17 @@ class SweepWorker:
         self._execution = execution
         self._orders = orders
         execution.listener = AnnouncingListener(execution)
+        collection.expansions = self._expansions
+        collection.first = {node: order["first"] for node, order in orders.items()}
+        files = {node: config.rootpath / node.partition("::")[0] for node in orders}
+        busy = {files[node] for node, order in orders.items() if not order["idle"]}
+        collection.idle = frozenset(files.values()) - busy
+
+    def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
+        order = self._orders.get(node)
+        if order is None:
+            return []
+        return read_expansions(Path(order["folder"]), end=order["expansions"])[0]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

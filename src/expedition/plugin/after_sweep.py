@@ -1,0 +1,204 @@
+"""Calls the function that an experiment file marks with ``@experiment.after_sweep``, and records what it does."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from expedition.archive.commits import latest_commits
+from expedition.archive.expansions import append_expansion, read_expansions
+from expedition.archive.record import summary_of
+from expedition.archive.sweep import SweepFolder
+from expedition.authoring.design import as_points
+from expedition.authoring.growth import PlanGrowth
+from expedition.authoring.marker import after_sweep_of
+from expedition.authoring.plan import PlannedRun
+from expedition.errors import DamagedError, ExpeditionError
+from expedition.plugin.execution import SweepBinding, end_in_user_code
+from expedition.plugin.publishing import ActiveSweep
+from expedition.plugin.settings import Settings
+from expedition.plugin.signals import Signals
+from expedition.recording import Run, layout, outcomes
+from expedition.recording.attempts import set_aside
+from expedition.recording.figures import OpenFigures
+from expedition.recording.meta import RunIdentity
+from expedition.recording.output import Output
+from expedition.recording.seeds import GlobalRandomState, derive_seed
+from expedition.recording.variables import HeldVariables
+
+SUMMARY_ID = "summary"
+SUMMARY_INDEX = -1
+"""Where a run has its row: a summary has none."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call led to: the runs it added to the plan, whether it gave any points, and the error that ended it."""
+
+    runs: list[PlannedRun]
+    gave_points: bool
+    error: BaseException | None = None
+
+
+class SummaryListener:
+    """Shows what is said while a summary is made."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+
+    def said(self, run: Run, message: str) -> None:
+        """Show a message."""
+        self._say(f"{self._name}: {message}")
+
+    def progressed(self, run: Run, done: int, total: int | None) -> None:
+        """Steps are not shown: the live line counts runs."""
+
+
+class AfterSweep:
+    """Calls the functions of an invocation, each with the trajectory and a run that records into ``summary/``."""
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, signals: Signals, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._signals = signals
+        self._say = say
+        self._capture = str(config.getoption("capture"))
+
+    def call(self, sweep: ActiveSweep, binding: SweepBinding, growth: PlanGrowth) -> Called:
+        """Call the function of a sweep whose trajectory is published.
+
+        What it returns is checked, written to the expansions of the sweep folder, and added to what `growth`
+        will add; so is what it (or anybody else) added by `Trajectory.expand`. An error is recorded in the
+        summary and returned; an interruption is recorded and goes on. Raises `OSError` when there can be no
+        summary.
+        """
+        function = sweep.plan.after_sweep
+        assert function is not None
+        run, output = self._make_run(sweep, binding)
+        held = HeldVariables(function.__globals__)
+        random, figures = GlobalRandomState(), OpenFigures()
+        variables = {
+            name: run.params[name]
+            for name, parameter in sweep.plan.parameters.items()
+            if parameter.kind == "variable" and name in run.params
+        }
+        status, reason = outcomes.DONE, ""
+        error: BaseException | None = None
+        called = Called([], False)
+        random.seed(run.seed)
+        figures.remember()
+        try:
+            run.start()
+            held.hold(variables)
+            with self._signals:
+                output.redirect()
+            called = self._call(function, run, sweep, growth)
+        except (KeyboardInterrupt, pytest.exit.Exception) as stop:
+            status, error = outcomes.INTERRUPTED, stop
+            raise
+        except (outcomes.SkipRun, pytest.skip.Exception) as skipped:
+            status, reason = outcomes.SKIPPED, str(skipped)
+        except outcomes.PruneRun as pruned:
+            status, reason = outcomes.PRUNED, str(pruned)
+        except BaseException as failure:
+            if isinstance(failure, ExpeditionError):
+                end_in_user_code(failure)
+            status, error = outcomes.FAILED, failure
+            called = Called([], False, failure)
+        finally:
+            with self._signals:
+                output.release()
+                held.restore()
+                random.restore()
+                figures.close_new()
+                run.finish(status, error=error, entry=function.__code__, reason=reason)
+        if run.status == outcomes.FAILED and called.error is None:
+            return Called([], False, OSError("\n".join(run.problems)))
+        return called
+
+    def _call(self, function: Callable[..., Any], run: Run, sweep: ActiveSweep, growth: PlanGrowth) -> Called:
+        from expedition.trajectory import Trajectory
+
+        about = after_sweep_of(function)
+        assert about is not None
+        with Trajectory.open(sweep.path) as trajectory:
+            arguments: list[Any] = [trajectory]
+            if about.run_at is not None:
+                arguments.insert(about.run_at, run)
+            returned = function(*arguments)
+        by = f"after_sweep {function.__name__}"
+        points = [] if returned is None else as_points(returned, by)
+        new = growth.runs_of(points, origin=by)
+        if new:
+            # Written before anything of it runs: a resume goes on with it.
+            append_expansion(sweep.path, {id(r.point): r.point for r in new}.values(), by=by)
+        expansions, end = read_expansions(sweep.path, start=sweep.expansions)
+        runs: list[PlannedRun] = []
+        if expansions:
+            points = [point for expansion in expansions for point in expansion.values()]
+            runs = growth.runs_of(points, origin=f"{sweep.path / layout.EXPANSIONS_FILE}")
+        sweep.expansions = end
+        return Called(runs, bool(points))
+
+    def _make_run(self, sweep: ActiveSweep, binding: SweepBinding) -> tuple[Run, Output]:
+        plan = sweep.plan
+        folder = sweep.path / layout.SUMMARY_FOLDER
+        folder.mkdir(exist_ok=True)
+        attempt = set_aside(folder) + 1
+        identity = RunIdentity(
+            index=SUMMARY_INDEX,
+            id=SUMMARY_ID,
+            key=state_of(binding.sweep),
+            replicate=0,
+            attempt=attempt,
+            seed=derive_seed(self._settings.seed, _seed_identity(binding.sweep)),
+            experiment=binding.sweep.manifest["experiment"],
+            parameters={name: copy.deepcopy(value) for name, value in plan.fixed.items()},
+            tagged=binding.fixed,
+            about=binding.about,
+            tags=(*plan.tags, *self._settings.tags),
+            notes=self._settings.notes,
+            folder=folder,
+            sweep=sweep.path,
+        )
+        output = Output(
+            str(folder / layout.LOG_FILE),
+            descriptors=self._capture == "fd",
+            echo=self._capture in ("no", "tee-sys"),
+        )
+        return Run(identity, None, SummaryListener(plan.name, self._say), output), output
+
+
+def is_due(sweep: SweepFolder) -> bool:
+    """Whether the runs of a sweep have changed since its summary was made, or that did not come to its end."""
+    try:
+        summary = summary_of(sweep.path)
+    except DamagedError:
+        return True
+    return summary is None or summary.status not in outcomes.SETTLED or summary.key != state_of(sweep)
+
+
+def state_of(sweep: SweepFolder) -> str:
+    """A hash over what the runs of a sweep have come to; a summary has it as its key."""
+    states = {}
+    for line in latest_commits(sweep):
+        states[line["index"]] = f"{line['status']} {line['attempt']}"
+    digest = hashlib.sha256()
+    for entry in sweep.entries:
+        digest.update(f"{entry.key} {states.get(entry.index, outcomes.PENDING)}\n".encode())
+    return digest.hexdigest()
+
+
+def _seed_identity(sweep: SweepFolder) -> str:
+    """What the seed of a summary derives from: which runs there are, in whatever order they were added."""
+    about = sweep.manifest["experiment"]
+    keys = sorted(entry.key for entry in sweep.entries)
+    text = "\n".join([about["file"], about["function"], *keys])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,205 @@
+"""From collected plans to the sweep folders of an invocation: found again or made, and held while it lasts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expedition.archive.expansions import Expansion, read_expansions
+from expedition.authoring.plan import SweepPlan
+from expedition.errors import ExperimentError
+from expedition.plugin.after_sweep import is_due
+from expedition.plugin.collection import PLANNED_RUN, ExperimentCollection, node_of, run_index
+from expedition.plugin.execution import RunExecution, SweepBinding
+from expedition.plugin.publishing import ActiveSweep
+from expedition.plugin.settings import Settings
+from expedition.plugin.sweeps import (
+    Invocation,
+    NewRows,
+    Resumption,
+    create_sweep,
+    find_last,
+    hold_sweep,
+    release_sweep,
+)
+
+
+class SweepOpening:
+    """The sweeps of one invocation, on the controller.
+
+    Attributes
+    ----------
+    sweeps : those in which something is to be done, by the node id of the function.
+    resumptions : with ``--resume``, the last sweep of every experiment that has one.
+    line : what every line says that this invocation adds to the invocations of a sweep.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        collection: ExperimentCollection,
+        execution: RunExecution,
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._collection = collection
+        self._execution = execution
+        self._locks: list[Any] = []
+        self._settled: set[str] = set()
+        self.sweeps: dict[str, ActiveSweep] = {}
+        self.resumptions: dict[str, Resumption] = {}
+        self.line: dict[str, Any] = {}
+        collection.expansions = self._expansions
+
+    def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
+        """With ``--resume`` find the last sweep of a plan, and what was added to it after its design."""
+        if not self._settings.resume:
+            return []
+        try:
+            found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
+        except ExperimentError as error:
+            raise pytest.UsageError(str(error)) from None
+        if found is None:
+            return []
+        self.resumptions[node] = found
+        self._locks.append(found.lock)
+        expansions, found.expansions = read_expansions(found.sweep.path)
+        return expansions
+
+    def leave_out_settled(self, items: list[pytest.Item]) -> None:
+        """With ``--resume``, remove the items of runs that need not run again."""
+        kept: list[pytest.Item] = []
+        settled: list[pytest.Item] = []
+        for item in items:
+            resumption = self.resumptions.get(node_of(item))
+            done = resumption is not None and item.stash[PLANNED_RUN].key in resumption.settled
+            (settled if done else kept).append(item)
+        if settled:
+            self._settled.update(node_of(item) for item in settled)
+            self._config.hook.pytest_deselected(items=settled)
+            items[:] = kept
+
+    def select(self, items: Iterable[pytest.Item]) -> None:
+        """Take note of the runs that are to run, and of the sweeps in which something else is to be done."""
+        for item in items:
+            self._sweep_of(node_of(item)).selected.add(run_index(item))
+        for node in sorted(self._settled - self.sweeps.keys()):
+            # Every run is settled; what is called after them may not have been, or not to its end.
+            if self._collection.plans[node].after_sweep is not None and is_due(self.resumptions[node].sweep):
+                self._sweep_of(node)
+
+    def _sweep_of(self, node: str) -> ActiveSweep:
+        if node not in self.sweeps:
+            plan = self._collection.plans[node]
+            self.sweeps[node] = ActiveSweep(node, plan, set(), resumption=self.resumptions.get(node))
+        return self.sweeps[node]
+
+    def open(self) -> None:
+        """Make the sweep folders, or go on in those that are resumed. Raises `pytest.UsageError`."""
+        invocation = Invocation(self._settings, self._argv(), self._options())
+        invocation.collect()
+        self.line = {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "argv": invocation.argv,
+            "options": invocation.options,
+            "selected": 0,
+            "host": invocation.provenance.get("hostname"),
+            "pid": os.getpid(),
+        }
+        conftests = [
+            Path(plugin.__file__)
+            for plugin in self._config.pluginmanager.get_plugins()
+            if getattr(plugin, "__file__", None) and Path(plugin.__file__).name == "conftest.py"
+        ]
+        try:
+            for sweep in self.sweeps.values():
+                self._open_sweep(sweep, invocation, conftests)
+        except ExperimentError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def _open_sweep(self, sweep: ActiveSweep, invocation: Invocation, conftests: list[Path]) -> None:
+        resumption = sweep.resumption
+        line: dict[str, Any] = {**self.line, "selected": len(sweep.selected)}
+        attempts: dict[int, int] = {}
+        skip: frozenset[str] = frozenset()
+        if resumption is None:
+            sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests)
+            self._locks.append(hold_sweep(sweep.folder.path))
+            sweep.rows = NewRows(sweep.plan, sweep.folder)
+        else:
+            sweep.folder = resumption.sweep
+            sweep.rows = NewRows(sweep.plan, sweep.folder)
+            sweep.expansions = resumption.expansions
+            rows = sweep.rows.of(sweep.plan.runs, resumption.statuses)
+            if rows:
+                line["runs"] = rows
+                line["parameters"] = sweep.rows.parameters
+            if sweep.rows.constants:
+                line["constants"] = sweep.rows.constants
+            attempts = {
+                entry.index: resumption.attempts[entry.key]
+                for entry in sweep.folder.entries
+                if entry.key in resumption.attempts
+            }
+            skip = resumption.settled
+        sweep.folder.add_invocation(line)
+        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip))
+
+    def _argv(self) -> list[str]:
+        return [Path(sys.argv[0]).name, *(str(a) for a in self._config.invocation_params.args)]
+
+    def _options(self) -> dict[str, Any]:
+        option = self._config.option
+        options: dict[str, Any] = {"experiment_seed": self._settings.seed}
+        if option.where is not None:
+            options["where"] = option.where
+        if option.keyword:
+            options["keyword"] = option.keyword
+        if self._settings.overrides:
+            options["overrides"] = [
+                f"{o.experiment + ':' if o.experiment else ''}{o.name}" for o in self._settings.overrides
+            ]
+        return options
+
+    def orders(self) -> dict[str, dict[str, Any]]:
+        """What a starting worker has to know, by node id: the sweep folders, and which runs it is to leave out."""
+        orders: dict[str, dict[str, Any]] = {}
+        later = any(sweep.generation for sweep in self.sweeps.values())
+        for node, sweep in self.sweeps.items():
+            binding = self._execution.bindings[id(sweep.plan)]
+            # Of the runs before those of its generation a worker makes no items.
+            keys = {run.key for run in sweep.plan.runs[sweep.first :]} if sweep.first else None
+            rows = {binding.entries[key].index for key in keys} if keys is not None else None
+            orders[node] = {
+                "folder": str(sweep.path),
+                "expansions": sweep.expansions,
+                "first": sweep.first,
+                "idle": later and sweep.first >= len(sweep.plan.runs),
+                "attempts": {str(i): n for i, n in binding.attempts.items() if rows is None or i in rows},
+                "skip": sorted(binding.skip if keys is None else binding.skip & keys),
+            }
+        for node, resumption in self.resumptions.items():
+            if node not in self.sweeps:  # nothing of it is left to run, and the worker has to know
+                orders[node] = {
+                    "folder": str(resumption.sweep.path),
+                    "expansions": resumption.expansions,
+                    "first": len(self._collection.plans[node].runs) if later else 0,
+                    "idle": later,
+                    "attempts": {},
+                    "skip": [] if later else sorted(resumption.settled),
+                }
+        return orders
+
+    def release(self) -> None:
+        """Give back the sweeps that were held."""
+        for lock in self._locks:
+            if lock is not None:
+                release_sweep(lock)
+        self._locks.clear()
