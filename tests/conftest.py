@@ -1,7 +1,35 @@
-"""Settings of the whole suite."""
+"""Settings of the whole suite, and folders that take long to make."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # A busy machine must not fail a property: time is measured in benchmarks/, not here.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Give a folder that `make` fills: once for all workers of a session, who leave alone what is there."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / f"made-{name}"
+        whole = shared / f"made-{name}.whole"
+        with FileLock(f"{folder}.lock"):
+            if not whole.exists():
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return folder_of

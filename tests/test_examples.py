@@ -9,6 +9,7 @@ import string
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,19 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def sweeps(made_once: Callable[[str, Callable[[Path], object]], Path]) -> dict[str, Path]:
     """Sweep folders of all examples by experiment, made by one parallel invocation."""
-    folder = tmp_path_factory.mktemp("examples")
+    folder = made_once("examples", run_examples)
+    return {sweep.name: sweep.path for sweep in Archive(folder / "results").sweeps()}
+
+
+def run_examples(folder: Path) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pytest", "--experiments", "examples", "-n", "2", "-W", "error"]
+    files = [str(path.relative_to(folder)) for path in sorted(folder.glob("examples/exp_*.py"))]
+    command = [sys.executable, "-m", "pytest", "--experiments", *files, "-n", "2", "-W", "error"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning:" not in done.stdout
-    return {sweep.name: sweep.path for sweep in Archive(folder / "results").sweeps()}
 
 
 def records(sweep: Path) -> list[RunRecord]:
@@ -142,6 +147,50 @@ def test_words_are_counted_right(sweeps: dict[str, Path]) -> None:
         top = json.loads(record.artifacts["top.json"].read_text())
         assert list(top.values()) == frequencies[:20]
         assert f"most often '{record.data['commonest']}'" in record.log
+
+
+def farthest() -> tuple[float, float]:
+    """The best angle and its distance, by Brent's method over flights of an adaptive integrator."""
+    from scipy.integrate import solve_ivp
+    from scipy.optimize import minimize_scalar
+
+    k = 1.204 / 2 * 0.35 * math.pi * 0.0366**2 / 0.145
+
+    def slope(_: float, state: np.ndarray) -> list[float]:
+        speed = math.hypot(state[2], state[3])
+        return [state[2], state[3], -k * speed * state[2], -9.81 - k * speed * state[3]]
+
+    def landing(t: float, state: np.ndarray) -> float:
+        return float(state[1]) if t > 1e-6 else 1.0
+
+    landing.terminal = True  # type: ignore[attr-defined]
+
+    def distance(angle: float) -> float:
+        start = [0.0, 0.0, 45 * math.cos(math.radians(angle)), 45 * math.sin(math.radians(angle))]
+        flight = solve_ivp(slope, (0, 30), start, events=landing, rtol=1e-9, atol=1e-9)
+        return float(flight.y_events[0][0][0])
+
+    found = minimize_scalar(lambda angle: -distance(angle), bounds=(10, 80), options={"xatol": 1e-5})
+    return float(found.x), -float(found.fun)
+
+
+def test_the_search_finds_the_angle_of_the_longest_flight(sweeps: dict[str, Path]) -> None:
+    angle, distance = farthest()
+    with Trajectory.open(sweeps["exp_search"]) as trajectory:
+        summary = trajectory.summary
+        assert summary is not None
+        assert summary.status == "done"
+        assert summary.data["angle"] == pytest.approx(angle, abs=0.01)
+        assert summary.data["distance"] == pytest.approx(distance, abs=0.001)
+        assert summary.data["gain_over_45"] == pytest.approx(1.1465, abs=0.001)
+        tried = trajectory.par.angle.values
+        assert tried[:5].tolist() == [10.0, 30.0, 45.0, 60.0, 80.0]
+        assert len(tried) == 5 + 6 * summary.attempt
+        assert trajectory.res.distance.unit == "m"
+        # Every generation is nearer: the search has looked where the answer is.
+        spread = [abs(tried[5 + 6 * i : 11 + 6 * i] - angle).max() for i in range(summary.attempt)]
+        assert spread == sorted(spread, reverse=True)
+        assert "angle,distance,height" in summary.artifacts["angles.csv"].read_text()
 
 
 def test_xarray_opens_the_trajectories_without_us(sweeps: dict[str, Path]) -> None:

@@ -9,7 +9,18 @@ import pytest
 
 import expedition
 
-PUBLIC = {"Archive", "ExpeditionError", "Run", "RunRecord", "Trajectory", "__version__", "experiment"}
+PUBLIC = {
+    "Archive",
+    "Codec",
+    "ExpeditionError",
+    "Run",
+    "RunRecord",
+    "Trajectory",
+    "Undecoded",
+    "__version__",
+    "experiment",
+    "register_codec",
+}
 
 
 def test_all_is_the_interface():
@@ -32,6 +43,21 @@ def test_unknown_names():
         _ = expedition.nothing  # type: ignore[attr-defined]
     with pytest.raises(ImportError):
         exec("from expedition import nothing", {})
+
+
+def test_errors_are_ours_and_standard_ones():
+    errors = importlib.import_module("expedition.errors")
+    kinds = [
+        kind
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if kind.__module__ == errors.__name__
+    ]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert issubclass(kind, expedition.ExpeditionError)
+        standard = {base for base in kind.__mro__ if base.__module__ == "builtins"}
+        if kind is not expedition.ExpeditionError:
+            assert standard - {Exception, BaseException, object}, kind
 
 
 def test_designs_are_public():

@@ -99,7 +99,7 @@ def test_every_run_folder(sweep: Path) -> None:
 
 
 def test_the_commit_log_has_a_sealed_line_per_run(sweep: Path) -> None:
-    (log,) = (sweep / "journal").iterdir()
+    (log,) = (sweep / "journal").glob("*.jsonl")
     lines = log.read_bytes().splitlines(keepends=True)
     assert len(lines) == 6
     for line in lines:

@@ -86,6 +86,16 @@ def test_a_record(root: Path) -> None:
     assert "known" in expected.reason
 
 
+def test_sweeps_are_listed_oldest_first(root: Path, sweep: Path) -> None:
+    names = ["2027-01-02T03-04-05Z-aaaa", "2026-01-02T03-04-05Z-zzzz", "2026-12-31T03-04-05Z-mmmm"]
+    for name in names:
+        shutil.copytree(sweep, sweep.parent / name)
+        edit(sweep.parent / name / "sweep.json", sweep=name)
+    shutil.rmtree(sweep)
+    found = [each for each in Archive(root).sweeps() if each.name == "exp_all"]
+    assert [each.path.name for each in found] == sorted(names)
+
+
 @pytest.mark.parametrize(
     ("select", "count"),
     [
@@ -339,7 +349,7 @@ def test_a_run_that_died_between_its_end_and_its_commit_line_is_recovered(sweep:
     from expedition.archive.sweep import SweepFolder
 
     whole = {line["index"]: line for line in latest_commits(SweepFolder.open(sweep))}
-    (log,) = (sweep / "journal").iterdir()
+    (log,) = (sweep / "journal").glob("*.jsonl")
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(lines[0][:-20] + lines[1].replace(b'"done"', b'"dune"') + b"".join(lines[2:]))
     found = {line["index"]: line for line in latest_commits(SweepFolder.open(sweep))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from expedition import ExpeditionError, experiment
-from expedition.authoring.marker import spec_of
+from expedition.authoring.marker import after_sweep_of, find_after_sweep, spec_of
 from expedition.errors import ExperimentError
 from expedition.sweeps import grid, random, uniform
 
@@ -144,3 +144,64 @@ def test_two_counts_of_replicates():
         @experiment.replicate(3)
         def exp_a(e):
             pass
+
+
+def test_after_sweep_returns_the_function_and_keeps_what_was_said():
+    @experiment.after_sweep("exp_a")
+    @experiment.after_sweep("exp_b")
+    def own(traj, e, tolerance=0.1):
+        return traj, e
+
+    @experiment.after_sweep
+    def common(traj):
+        return traj
+
+    assert own(1, 2) == (1, 2)
+    assert common(3) == 3
+    assert (after_sweep_of(own).experiments, after_sweep_of(own).run_at) == (("exp_a", "exp_b"), 1)
+    assert (after_sweep_of(common).experiments, after_sweep_of(common).run_at) == ((), None)
+    assert after_sweep_of(function) is None
+    module = {"__name__": __name__, "own": own, "common": common}
+    assert find_after_sweep(module, "exp_a") is own
+    assert find_after_sweep(module, "named", "exp_b") is own
+    assert find_after_sweep(module, "exp_c") is common
+    assert find_after_sweep({**module, "__name__": "elsewhere"}, "exp_a") is None
+
+
+def _no_argument(): ...
+def _three(traj, e, more): ...
+def _keyword(traj, *, e): ...
+def _many(*args): ...
+async def _later(traj): ...
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (_no_argument, "takes the trajectory, and perhaps the run"),
+        (_three, r"def _three\(traj\) or def _three\(traj, e\)"),
+        (_keyword, "takes the trajectory"),
+        (_many, "takes the trajectory"),
+        (_later, "must be a plain function"),
+        (print, "marks plain functions"),
+        (5, "marks plain functions"),
+        ("", "needs the name of an experiment"),
+    ],
+)
+def test_after_sweep_takes_plain_functions_of_one_or_two_arguments(given, message):
+    with pytest.raises(ExperimentError, match=message):
+        experiment.after_sweep(given)
+
+
+def test_a_function_is_an_experiment_or_comes_after_one():
+    def both(traj):
+        pass
+
+    with pytest.raises(ExperimentError, match="is an experiment"):
+        experiment.after_sweep(experiment(both))
+
+    def other(traj):
+        pass
+
+    with pytest.raises(ExperimentError, match="called after a sweep, and cannot be an experiment"):
+        experiment(experiment.after_sweep(other))

@@ -124,6 +124,16 @@ class TestIds:
     def test_texts_that_read_as_something_else_are_quoted(self, plan, text):
         assert ids(swept(plan, f"[{text!r}]")) == [f"x={text!r}"]
 
+    def test_show_neither_the_order_of_a_set_nor_an_address(self, plan):
+        (one,), (other,) = (ids(swept(plan, f"[frozenset({values})]")) for values in ("[0, 8]", "[8, 0]"))
+        assert one == other
+        assert one.startswith("x=0,8~")
+        bare = "type('Bare', (), {'__annotations__': {'depth': int}})"
+        values = f"[make(depth) for make in [dataclass(repr=False)({bare})] for depth in (1, 2)]"
+        first, second = ids(swept(plan, values))
+        assert {first[:7], second[:7]} == {"x=Bare~"}
+        assert first != second
+
     def test_are_unique_whatever_the_values(self, plan):
         values = """[
             1, 1.0, True, "1", "1.0", "True", None, "None", (1,), [1], {"a": 1}, b"1", 1j, Path("1"),

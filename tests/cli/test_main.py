@@ -50,6 +50,7 @@ def called(monkeypatch):
             ["archive", "list", "--format", "json", "--archive", "out"],
             ["--archive-list", "--archive", "out", "--archive-format=json"],
         ),
+        (["archive", "repair", "--archive", "out"], ["--archive-repair", "--archive", "out"]),
         (["archive", "show", "a=1"], ["--archive-show", "a=1", "--archive-format=table"]),
         (
             ["archive", "show", "--format=json", "abc", "-c", "other.ini"],

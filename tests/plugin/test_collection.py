@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from expedition import Archive
+
 TWO = """
 @experiment.parametrize("alpha", [0.1, 1.0])
 def exp_a(e, alpha: float = 1.0):
@@ -68,6 +70,29 @@ class TestFiles:
         (lab.path / "results").rename(lab.path / "elsewhere")
         assert collected(lab, "--experiments", ".", "--archive", "elsewhere") == ["exp_a.py::exp_one"]
 
+    def test_an_archived_experiment_runs_again(self, lab):
+        """The copy in a sweep folder is an experiment file, which is taken when it is named."""
+        lab.file("constants.py", "FACTOR = 3")
+        lab.experiment(
+            """
+            from constants import FACTOR
+
+            @experiment.parametrize("a", [1, 2])
+            def exp_a(e, a: int): e["b"] = a * FACTOR
+            """
+        )
+        lab.run().exits(0)
+        (first,) = lab.sweeps()
+        lab.experiment("raise RuntimeError('changed since then')")
+        (copy,) = first.glob("source/exp_a.py")
+        lab.run("--archive", "again", path=str(copy.relative_to(lab.path))).exits(0)
+        again = list(Archive(lab.path / "again").runs())
+        assert (
+            [record.data for record in again]
+            == [record.data for record in lab.records()]
+            == [{"b": 3}, {"b": 6}]
+        )
+
     def test_same_file_name_in_two_folders_with_importlib(self, lab):
         lab.experiment(ONE, "one/exp_a.py")
         lab.experiment(ONE, "two/exp_a.py")
@@ -124,6 +149,12 @@ class TestFunctions:
             ("exp_a", "exp_a/exp_a"),
             ("nice name", "exp_a/any_name"),
         }
+
+    @pytest.mark.parametrize("options", [(), ("-n2",)])
+    def test_what_a_function_returns_fails_the_run(self, lab, options):
+        lab.experiment("@experiment.parametrize('a', [1, None])\ndef exp_a(e, a): return a and {'b': a}")
+        lab.run(*options).exits(1).says("exp_a returned a dict, which nothing records; store it with")
+        assert [record.status for record in lab.records()] == ["failed", "done"]
 
     def test_a_marked_function_stays_a_function(self, lab):
         lab.experiment(TWO)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+
+import pytest
+
+from expedition.errors import ExperimentError
+from expedition.plugin.sweeps import hold_sweep, release_sweep
 
 SWEEP = """
 import os
@@ -183,3 +189,21 @@ class TestResume:
             ("exp_one", "a=2", 0),
             ("exp_two", "a=1", 1),
         }
+
+
+def test_a_lock_whose_file_is_removed_while_it_is_taken_keeps_others_out(tmp_path, monkeypatch):
+    """The invocation before ends just as the next one has opened the file, and a third comes."""
+    (tmp_path / "journal").mkdir()
+    first = hold_sweep(tmp_path)
+    flock, moments = fcntl.flock, iter([lambda: release_sweep(first)])
+
+    def late(descriptor, operation):
+        next(moments, lambda: None)()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second = hold_sweep(tmp_path)
+    with pytest.raises(ExperimentError, match="another invocation is at it"):
+        hold_sweep(tmp_path)
+    release_sweep(second)
+    assert list((tmp_path / "journal").iterdir()) == []

@@ -90,6 +90,38 @@ class TestSummary:
         assert header[-2:] == ["n", "failed"]
         assert [row[-2:] for row in rows] == [["3", "0"], ["2/3", "1"]]
 
+    def test_results_may_be_named_like_anything_else(self, lab):
+        lab.experiment(
+            """
+            @experiment.replicate(2)
+            @experiment.parametrize("a", [1, 2])
+            def exp_a(e, a: int):
+                e["a"] = 10 * a + e.replicate
+                e["status"] = "fine"
+                e["n"] = 7
+            """
+        )
+        header, rows = table(lab.run().exits(0).out, ["a"])
+        assert header == ["a", "results.a", "results.status", "results.n", "n"]
+        assert [(row[0], row[2], row[-1]) for row in rows] == [("1", "fine", "2"), ("2", "fine", "2")]
+
+    def test_skipped_and_pruned_runs_are_none_that_count(self, lab):
+        lab.experiment(
+            """
+            @experiment.replicate(2)
+            @experiment.parametrize("a", [1, 2, 3])
+            def exp_a(e, a: int):
+                if a == 1:
+                    e.skip("not this one")
+                if a == 2 and e.replicate:
+                    e.prune("no use")
+                e["x"] = a
+            """
+        )
+        header, rows = table(lab.run().exits(0).out, ["a"])
+        assert header[-3:] == ["n", "skipped", "pruned"]
+        assert [row[-3:] for row in rows] == [["0/2", "2", "0"], ["1/2", "0", "1"], ["2", "0", "0"]]
+
     def test_several_experiments_each_have_a_table(self, lab):
         lab.experiment(SWEEP)
         lab.experiment("@experiment\ndef exp_b(e):\n    e['only'] = 42", "exp_b.py")

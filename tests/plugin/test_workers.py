@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import pytest
+
 SWEEP = """
 import random
 
@@ -95,6 +101,14 @@ def test_workers_are_recorded_and_threads_shared(lab):
     shown.says("exp_a.py::exp_a[rep=3]", "DONE")
     for replicate in range(4):
         assert f"said by {replicate}" in lab.records()[replicate].log
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="a matter of POSIX")
+def test_workers_are_as_nice_as_the_invocation(lab):
+    lab.experiment("import os\n\n@experiment.replicate(2)\ndef exp_a(e): e['nice'] = os.nice(0)")
+    command = ["nice", "-n", "3", sys.executable, "-m", "pytest", "--experiments", ".", "-n2"]
+    subprocess.run(command, cwd=lab.path, check=True, capture_output=True, timeout=120)
+    assert [record.data["nice"] for record in lab.records()] == [min(os.nice(0) + 3, 19)] * 2
 
 
 def test_workers_that_disagree_are_found_out(lab):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from expedition import Run, RunRecord
 from expedition.archive.replay import replay
-from expedition.recording.journal import Journal, parse_line, read_journal, seal
+from expedition.recording.journal import Journal, append_line, parse_line, read_journal, seal
 
 Read = Callable[[], RunRecord]
 
@@ -188,3 +188,17 @@ def test_events_that_this_version_does_not_know_are_passed_over(
     record = journalled()
     assert record.data == {"a": 1}
     assert record.series["s"].value.tolist() == [2]
+
+
+def test_a_line_that_stands_for_itself_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fdatasync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    path = tmp_path / "lines.jsonl"
+    for number in range(2):
+        append_line(path, json.dumps({"i": number}))
+    assert synced == [str(path)] * 2
+    assert [line["i"] for line in read_journal(path)] == [0, 1]

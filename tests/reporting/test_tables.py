@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from expedition.errors import ExperimentError, UnstorableError
-from expedition.reporting.statistics import mean_interval
 from expedition.reporting.tables import (
     Distinct,
-    Settled,
+    Done,
     Share,
     SweepTable,
     format_cell,
     render_table,
     sweep_table,
 )
+from expedition.trajectory.statistics import mean_interval
 from expedition.values import decode
 
 NAN = math.nan
@@ -55,8 +55,8 @@ CELLS: list[tuple[object, str]] = [
     (-(10**500), "-2^1660.96"),
     (Share(2, 3), "2/3 true"),
     (Distinct(4), "…(4 values)"),
-    (Settled(3, 3), "3"),
-    (Settled(2, 3), "2/3"),
+    (Done(3, 3), "3"),
+    (Done(2, 3), "2/3"),
     (mean_interval([1, 2, 3]), "2.0 ± 2.5"),
 ]
 
@@ -142,8 +142,8 @@ class TestSweep:
         assert table.columns == ("alpha", "rmse", "ok", "n")
         assert table.constants == {"fit": True, "folds": [1, 2]}
         assert table.rows == (
-            (10.0, mean_interval(values[10.0]), Share(2, 3), Settled(3, 3)),
-            (0.1, mean_interval(values[0.1]), Share(2, 3), Settled(3, 3)),
+            (10.0, mean_interval(values[10.0]), Share(2, 3), Done(3, 3)),
+            (0.1, mean_interval(values[0.1]), Share(2, 3), Done(3, 3)),
         )
         assert [line.rstrip() for line in table.render().splitlines()] == [
             "  alpha        rmse        ok    n",
@@ -158,13 +158,15 @@ class TestSweep:
         runs += [run(2, r, status) for r, status in enumerate(["crashed", "timeout", "interrupted"])]
         runs += [run(3, 0, rmse=5), run(3, 1, "pending"), run(3, 2, "skipped"), run(3, 3, "pruned", rmse=9)]
         table = fold(runs, "rmse")
-        assert table.columns == ("alpha", "rmse", "n", "failed")
+        assert table.columns == ("alpha", "rmse", "n", "failed", "skipped", "pruned")
         assert cells(table, "failed") == [1, 3, 0]
-        assert cells(table, "n") == [Settled(2, 3), Settled(0, 3), Settled(3, 4)]
+        assert cells(table, "skipped") == cells(table, "pruned") == [0, 0, 1]
+        assert cells(table, "n") == [Done(2, 3), Done(0, 3), Done(1, 4)]
         assert cells(table, "rmse")[:2] == [mean_interval([1.0, 3.0]), None]
         lines = table.render().splitlines()
         assert "2 ± 13" in lines[2]
-        assert "5 (n=1)" in lines[4]  # of three settled runs only one has a value that counts
+        assert lines[4].split() == ["3", "5", "1/4", "0", "1", "1"]
+        assert "5 (n=1)" in fold([run(1, 0, rmse=5), run(1, 1), run(2, 0)], "rmse").render()
 
     def test_no_failed_column_without_failures(self) -> None:
         assert "failed" not in fold([run(1, 0), run(2, 0, "pending")]).columns
@@ -278,7 +280,7 @@ class TestSweep:
         row = found["rows"][1]
         assert row["rmse"]["mean"] == 2.5
         assert (row["rmse"]["n"], row["ok"], row["word"]) == (2, {"true": 2, "n": 2}, {"count": 2})
-        assert (row["n"], row["failed"]) == ({"settled": 2, "total": 3}, 1)
+        assert (row["n"], row["failed"]) == ({"done": 2, "total": 3}, 1)
 
     def test_many_runs(self) -> None:
         runs = [run(a, r, rmse=1.0) for a in range(10_000) for r in range(3)]

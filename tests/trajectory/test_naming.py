@@ -96,7 +96,9 @@ def test_ambiguous_names(build_sweep: BuildSweep) -> None:
             _ = traj.alpha
         with pytest.raises(AmbiguousNameError, match="'results/a/x' and 'results/b/x'"):
             _ = traj.x
-        assert traj.find("alpha == 1").tolist() == [0]  # in expressions parameters come first
+        with pytest.raises(AmbiguousNameError, match=r"write 'parameters\.alpha' or 'results\.alpha'"):
+            traj.find("alpha == 1")
+        assert traj.find("parameters.alpha == 1").tolist() == [0]
         assert traj.find("data.alpha == 2").tolist() == [0]
         assert list(traj.to_pandas()) == [
             "alpha",
@@ -136,7 +138,7 @@ def test_columns_slice_like_numpy(traj: Trajectory) -> None:
     assert np.asarray(column)[2] == 2.5
     assert np.isnan(column.values[4:]).all()
     assert (column.get(0), column.get(5), column.has(4)) == (0.5, None, False)
-    assert traj.res["count"].values.tolist() == [0, 1, 2, 3, -(2**63), -(2**63)]
+    assert traj.res["count"].values.tolist() == [0, 1, 2, 3, None, None]
     assert traj.res.late.tolist(missing="-") == [0, 1, None, None, "-", "-"]
     with pytest.raises(IndexError, match="there is no run 6"):
         _ = column[6]
@@ -235,6 +237,23 @@ def test_find(traj: Trajectory) -> None:
     assert traj.find(alpha=0.1).dtype == np.int64
 
 
+def test_find_over_a_product(build_sweep: BuildSweep) -> None:
+    builder = build_sweep([{"x": x, "y": y} for x in (1, 2, 3, 4) for y in (6, 7, 8)])
+    with Trajectory.open(compile_trajectory(builder.path)) as traj:
+        expected = [2, 3, 4, 5, 8, 11]
+        assert traj.find(lambda x, y: x == 2 or y == 8).tolist() == expected
+        assert traj.find("x == 2 or y == 8").tolist() == expected
+        assert [run.index for run in traj.select("x == 2 or y == 8")] == expected
+        assert [run.index for run in traj[1:10:4]] == [1, 5, 9]
+
+
+def test_errors_of_a_function_are_not_hidden(traj: Trajectory) -> None:
+    with pytest.raises(ZeroDivisionError):
+        traj.find(lambda alpha: alpha > 1 / 0)
+    with pytest.raises(TypeError):
+        traj.find(lambda alpha: alpha < "1")
+
+
 def test_find_refuses_what_it_cannot_mean(traj: Trajectory) -> None:
     with pytest.raises(ExpressionError, match=r"(?s)no run has 'alhpa'.*did you mean 'alpha'"):
         traj.find("alhpa < 1")
@@ -258,6 +277,7 @@ def test_selections_have_the_same_api(traj: Trajectory) -> None:
     assert view.res.rmse.mean[1] == 3.5
     assert view.res.V[1, 10:12].tolist() == [30, 33]
     assert view.res.V[:2, 1].tolist() == [1, 3]
+    assert (view.path, view.attrs["n_runs"]) == (traj.path, 6)
     assert view.runs.status.values.tolist() == ["done", "done", "pending"]
     assert view.runs.index.values.tolist() == [1, 3, 5]
     assert view.find("status == 'done'").tolist() == [0, 1]
@@ -283,10 +303,12 @@ def test_collect_is_aligned_with_the_runs(traj: Trajectory) -> None:
     assert plain(traj.collect("count").tolist()) == [0, 1, 2, 3, None, None]
     assert traj.collect("alpha").dtype == np.float64
     assert traj.collect("N").dtype == np.int64
-    assert traj.collect("word") == ["w0", "w1", "w2", None, None, None]
-    assert traj.collect("mixed") == [1, 1.5, None, "t", None, None]
-    assert traj.collect("status")[4:] == ["failed", "pending"]
-    assert traj.collect("V").shape == (6, 100)
+    assert traj.collect("word").tolist() == ["w0", "w1", "w2", None, None, None]
+    assert traj.collect("mixed").tolist() == [1, 1.5, None, "t", None, None]
+    assert traj.collect("status")[4:].tolist() == ["failed", "pending"]
+    assert [None if each is None else each.shape for each in traj.collect("V")][2:] == [(100,)] * 2 + [
+        None
+    ] * 2
     assert traj.collect("results/rmse/std")[0] == 0.1
 
 

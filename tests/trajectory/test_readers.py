@@ -7,7 +7,9 @@ from pathlib import Path
 import h5py
 import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import xarray as xr
 
 from expedition.trajectory import compile_trajectory
@@ -39,6 +41,26 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "ragged": np.arange(i),
             "status": "mine",
             "dt": np.datetime64("2026-01-01T00:00:00", "us"),
+            "days": np.array(["2026-01-01", "NaT", "99999-01-01"], "M8[D]"),
+            "stamps": np.array(["2026-01-01"] * (i + 1), "M8[ns]"),
+            "twice": np.arange(4000.0) + i % 2,
+            "some": np.arange(150_000 if i == 1 else i),
+            "empty": np.zeros((0, 3)),
+            "csr": sp.csr_array(np.eye(3 + i, dtype="f4")),
+            "bsr": sp.bsr_array(np.eye(4), blocksize=(2, 2)),
+            "frame": pd.DataFrame(
+                {
+                    "x": [i / 2],
+                    "(y, 1)": ["é"],
+                    "c": pd.Categorical(["u"]),
+                    "t": pd.to_datetime(["2026-01-01"]),
+                },
+                index=pd.MultiIndex.from_tuples([("k", i)], names=["key", None]),
+            ),
+            "masked": np.ma.masked_array([1.5, 2.5], [False, i == 2]),
+            "masks": np.ma.masked_array(np.arange(i), np.arange(i) % 2),
+            "rec": np.full((2,), i, [("a", "i4"), ("b", [("c", "f2"), ("d", "f8", (2,))])]),
+            "recs": np.full((i,), i, [("a", "i4"), ("b", "c8")]),
         }
         series = {
             "fold/rmse": [1.0, 2, None][: i + 1],
@@ -46,6 +68,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "log": ["a"],
             "pic": [{"$": "file", "file": "data/series/p.png"}],
             "n": [1, 2],
+            "own": [np.full((i, 2), i)] * 2,
+            "at": [np.array(["2026-01-01"], "M8[us]")] * 2,
         }
         notes = {"rmse/mean": {"unit": "K", "comment": "root"}}
         builder.run(i, data, series=series, derived={"total": i}, annotations=notes, worker=f"gw{i % 2}")
@@ -156,6 +180,34 @@ def test_xarray_groups(file: Path, engine: str) -> None:
         assert tree["series/pic/value"].values[0] == "data/series/p.png"
         assert tree["_state/series/fold/rmse"].values[:6].tolist() == [1, 1, 3, 1, 3, 2]
         assert tree["_state/results/V"].values.tolist() == [1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_xarray_finds_the_parts_of_values(file: Path, engine: str) -> None:
+    with xr.open_datatree(file, engine=engine) as tree:
+        for node in tree.subtree:
+            node.load()
+        csr = tree["results/csr"]
+        start, count = int(csr["nnz_start"][2]), int(csr["nnz_count"][2])
+        assert csr["data"].values[start : start + count].tolist() == [1.0] * 5
+        assert csr["shape"].dims == ("run", "csr_axis")
+        assert tree["results/bsr/data"].shape == (10, 2, 2)
+        frame = tree["results/frame"]
+        assert frame["x"].values.tolist() == [0, 0.5, 1, 1.5, 2]
+        assert frame["(y, 1)"].values.tolist() == ["é"] * 5
+        assert frame["t"].values[0] == np.datetime64("2026-01-01")
+        assert frame["x"].dims == ("frame_row",)
+        assert tree["results/masked/value"].dims == ("run", "masked_dim1")
+        assert tree["results/masked/mask"].values[2].tolist() == [0, 1]
+        assert tree["results/rec/b.d"].shape == (6, 2, 2)
+        assert tree["results/twice/value"].dims == ("twice_distinct", "value_dim1")
+        assert tree["results/twice/index"].values.tolist() == [0, 1, 0, 1, 0, -1]
+        assert tree["parameters/w/value"].values.tolist() == [[0, 1, 2]]
+        assert tree["results/stamps/value"].values[0] == np.datetime64("2026-01-01")
+        assert tree["results/days"].values[0, 0] == 20454
+        assert tree["series/own/value"].shape == (2 * sum(2 * i for i in range(5)),)
+        assert tree["series/at/value"].values[0, 0] == np.datetime64("2026-01-01")
+        assert "file" in tree["results/some/json"].values[1]
 
 
 def test_netcdf4_reads_every_variable(file: Path) -> None:

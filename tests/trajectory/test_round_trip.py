@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -376,3 +377,29 @@ def test_the_same_folder_gives_the_same_file(build_sweep: BuildSweep) -> None:
     first = compile_trajectory(builder.path).read_bytes()
     with warnings.catch_warnings():
         assert compile_trajectory(builder.path).read_bytes() == first
+
+
+def test_times_of_centuries_are_exact_in_numpy(build_sweep: BuildSweep) -> None:
+    """A product with 10**6 has no exact microseconds beyond 285 years."""
+    builder = build_sweep([{"i": i} for i in range(3)])
+    lags = [
+        dt.timedelta(days=108480, seconds=74901, microseconds=217461),
+        dt.timedelta(microseconds=-1),
+        None,
+    ]
+    for index, lag in enumerate(lags):
+        builder.run(index, {"lag": lag})
+    with Trajectory.open(compile_trajectory(builder.path)) as traj:
+        assert traj.res.lag.kind == "timedelta"
+        assert traj.res.lag.tolist() == lags
+        assert traj.res.lag.values.tolist() == lags
+
+
+def test_seeds_before_any_run_has_begun(build_sweep: BuildSweep) -> None:
+    builder = build_sweep([{"i": i} for i in range(2)])
+    with Trajectory.open(compile_trajectory(builder.path)) as traj:
+        assert traj.runs.seed.tolist() == [None, None]
+        assert traj[0].seed is None
+        assert traj.runs.to_pandas()["seed"].isna().all()
+    with h5py.File(builder.path / "trajectory.h5") as file:
+        assert file["runs/seed"].dtype == np.int64

@@ -39,8 +39,9 @@ VALUES: dict[str, tuple[list[Any], str]] = {
     "float": ([1.0, math.nan, math.inf], "float64"),
     "int": ([1, -5, 2**62], "int64"),
     "bool": ([True, False], "bool"),
-    "int and float": ([1, 2.5, 3], "float64"),
-    "float and None": ([1.0, None], "float64"),
+    "int and float": ([1, 2.5, 3], "object"),
+    "float and None": ([1.0, None], "object"),
+    "bool and None": ([True, None, False], "object"),
     "float32": ([np.float32(0.1), np.float32(2)], "float32"),
     "float16": ([np.float16(0.1)], "float16"),
     "int8": ([np.int8(-3)], "int8"),
@@ -86,7 +87,9 @@ def test_numpy_and_builtin_numbers_share_a_series(build_sweep: BuildSweep) -> No
         assert file["series/s/value"].dtype == np.float64
         assert file["_state/series/s"][:].tolist() == [5, 1, 2, 5]
     with Trajectory.open(builder.path) as trajectory:
-        np.testing.assert_array_equal(trajectory.series["s"][0].value, [0.5, 0.25, np.nan, np.nan])
+        found = trajectory.series["s"][0].value.tolist()
+        assert list(map(type, found)) == [np.float64, float, type(None), np.float64]
+        assert found[:3] == values[:3]
 
 
 @pytest.mark.parametrize("shape", [(3,), (20, 30)])
@@ -169,3 +172,19 @@ def test_more_observations_than_one_batch(build_sweep: BuildSweep, tmp_path: Pat
         assert traj[1].series.b.value.tolist() == [1] * 10
         assert traj[1].series.c.value.tolist() == ["t"] * 300
     assert not list(builder.path.glob("*tmp*"))
+
+
+@pytest.mark.parametrize("runs", [[0, 1], [0]])
+def test_a_series_of_which_the_journals_are_gone_costs_no_other_column(
+    build_sweep: BuildSweep, runs: list[int]
+) -> None:
+    builder = build_sweep([{"i": i} for i in range(2)])
+    for index in range(2):
+        builder.run(index, {"x": index}, series={"loss": [0.5, 1.5]})
+    for index in runs:  # as while what an earlier attempt left is set aside
+        (builder.folder(index) / "experiment_journal.jsonl").unlink()
+    with Trajectory.open(compile_trajectory(builder.path)) as traj:
+        assert traj.res.x.tolist() == [0, 1]
+        assert traj.series.loss.counts.tolist() == [0 if index in runs else 2 for index in range(2)]
+        assert traj.series.loss[0].value.tolist() == []
+        assert len(traj.series.loss.to_pandas()) == 2 * (2 - len(runs))

@@ -92,6 +92,9 @@ def test_every_cell_comes_back(items: list[Any]) -> None:
         ([1.5, float("nan")], "float", "f8", {}),
         ([1, 2], "int", "i8", {}),
         ([1, 2.5], "float", "f8", {}),
+        ([1, float("nan")], "float", "f8", {}),
+        ([0, float("-inf")], "float", "f8", {}),
+        ([2**53 + 1, float("nan")], "json", None, {"encoding": "json"}),
         ([2**53 + 1, 2.5], "json", None, {"encoding": "json"}),
         ([2**63], "json", None, {"encoding": "json"}),
         ([True, False], "bool", "i1", {"dtype": "bool"}),
@@ -122,11 +125,12 @@ def test_every_cell_comes_back(items: list[Any]) -> None:
         ([datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))], "json", None, {"encoding": "json"}),
         ([SECOND * 1.5], "timedelta", "f8", {"unit": "s"}),
         ([timedelta.max - timedelta(microseconds=1)], "json", None, {"encoding": "json"}),
+        ([timedelta(days=999_999_999)], "json", None, {"encoding": "json"}),
         ([(1,)], "json", None, {"encoding": "json"}),
         ([b"x"], "json", None, {"encoding": "json"}),
         ([], "float", "f8", {}),
     ],
-    ids=range(36),
+    ids=range(40),
 )
 def test_types(items: list[Any], kind: str, dtype: str | None, attrs: dict[str, Any]) -> None:
     column = column_of(items)

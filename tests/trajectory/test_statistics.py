@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from expedition.errors import ExperimentError
-from expedition.reporting.statistics import Interval, format_interval, format_number, mean_interval
+from expedition.trajectory.statistics import Interval, format_interval, format_number, mean_interval
 
 NAN, INF = math.nan, math.inf
 
