@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import growth
 import harness
+import large
+import merging
 import peers
+import trajectories
 from harness import Bench, Figure
 
 
@@ -75,7 +79,13 @@ PARTS: dict[str, Part] = {
     "serial": lambda bench, options: harness.overhead(bench, *sizes(options), workers=0),
     "parallel": lambda bench, options: harness.overhead(bench, *sizes(options), workers=2),
     "trajectory": lambda bench, options: harness.trajectory(bench, sizes(options)[1]),
+    "trajectories": lambda bench, options: trajectories.compare(bench, 10_000 if options.quick else 100_000),
     "memory": lambda bench, options: harness.memory(bench),
+    "growth": lambda bench, options: growth.growing(
+        bench, *((10_000, (10, 100)) if options.quick else (100_000, (10, 100, 500)))
+    ),
+    "merging": lambda bench, options: merging.merging(bench, 50, 20 if options.quick else 200),
+    "large": lambda bench, options: large.large(bench, *((100, 50) if options.quick else (1000, 200))),
     "peers": compare_peers,
 }
 
