@@ -12,35 +12,42 @@ from expedition.version import __version__
 
 if TYPE_CHECKING:
     from expedition.archive import Archive, RunRecord
-    from expedition.authoring import experiment
+    from expedition.authoring import INHERIT, Secret, experiment
     from expedition.errors import ExpeditionError
+    from expedition.plugin.running import run
     from expedition.recording import Run
     from expedition.trajectory import Trajectory
     from expedition.values import Codec, Undecoded, register_codec
 
 __all__ = [
+    "INHERIT",
     "Archive",
     "Codec",
     "ExpeditionError",
     "Run",
     "RunRecord",
+    "Secret",
     "Trajectory",
     "Undecoded",
     "__version__",
     "experiment",
     "register_codec",
+    "run",
 ]
 
 _HOMES = {
+    "INHERIT": "expedition.authoring",
     "Archive": "expedition.archive",
     "Codec": "expedition.values",
     "ExpeditionError": "expedition.errors",
     "Run": "expedition.recording",
     "RunRecord": "expedition.archive",
+    "Secret": "expedition.authoring",
     "Trajectory": "expedition.trajectory",
     "Undecoded": "expedition.values",
     "experiment": "expedition.authoring",
     "register_codec": "expedition.values",
+    "run": "expedition.plugin.running",
 }
 
 

@@ -5,6 +5,7 @@
     ExpeditionError
     ├── ExperimentError (ValueError)       an experiment, parameter, sweep or option is wrong; found before a run
     │   └── ExpressionError                a selection expression is wrong
+    ├── RunFailedError (RuntimeError)      runs that were started from a program did not end well
     ├── CodecError (ValueError)            a codec is malformed, or its name or class has another one
     │   └── UndecodedError (AttributeError)    a value was used whose codec is not there
     ├── UnstorableError (TypeError)        a value cannot be kept exactly
@@ -14,7 +15,8 @@
     │   ├── NameNotFoundError (KeyError, AttributeError)     no node of that name
     │   ├── AmbiguousNameError (KeyError, AttributeError)    a name fits several nodes
     │   ├── SelectionError (IndexError)                      no run of that number, or an index that does not fit
-    │   └── FolderNotFoundError (FileNotFoundError)          no folder to write a file to
+    │   ├── FolderNotFoundError (FileNotFoundError)          no folder to write a file to
+    │   └── CacheEntryNotFoundError (FileNotFoundError)      nothing was saved in the cache under that name
     ├── ReadOnlyError (AttributeError)   something was to be assigned to a trajectory, which is only read
     ├── ClosedError (ValueError)           a trajectory was closed, and is asked for data
     ├── MissingLibraryError (ImportError)  a library of an extra is not installed
@@ -27,7 +29,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class ExpeditionError(Exception):
@@ -40,6 +43,19 @@ class ExperimentError(ExpeditionError, ValueError):
 
 class ExpressionError(ExperimentError):
     """A selection expression cannot be parsed, or uses what the language does not have."""
+
+
+class RunFailedError(ExpeditionError, RuntimeError):
+    """Runs that a program asked for did not end well.
+
+    Attributes
+    ----------
+    records : the `RunRecord` of every run that was asked for and has one.
+    """
+
+    def __init__(self, message: str, records: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.records = list(records)
 
 
 class CodecError(ExpeditionError, ValueError):
@@ -85,6 +101,10 @@ class SelectionError(RecordNotFoundError, IndexError):
 
 class FolderNotFoundError(RecordNotFoundError, FileNotFoundError):
     """A file was to be written to a folder that is not there."""
+
+
+class CacheEntryNotFoundError(RecordNotFoundError, FileNotFoundError):
+    """Nothing was saved in the cache under that name."""
 
 
 class ReadOnlyError(ExpeditionError, AttributeError):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from numbers import Real
 
+from expedition.authoring.inherit import Inherit
 from expedition.errors import ExperimentError
 
 MAX_VALUES = 10_000_000
@@ -85,6 +86,12 @@ def materialize(values: object, where: str, *, rows: bool = False) -> tuple[obje
         raise ExperimentError(
             f"{where}: more than {MAX_VALUES:,} values; is it an endless generator? Take a part of it "
             "with itertools.islice"
+        )
+    if any(isinstance(value, Inherit) for value in found):
+        raise ExperimentError(
+            f"{where}: INHERIT is no value among others; given as the one value of a parameter, as in "
+            f"experiment.extend(…, params={{'alpha': INHERIT(lambda value: 2 * value)}}), it is made of each point of "
+            f"the sweep that is extended"
         )
     if not found:
         raise ExperimentError(

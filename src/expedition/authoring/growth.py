@@ -22,7 +22,7 @@ class PlanGrowth:
         from expedition.values import canonical
 
         self.plan = plan
-        self._base = {name: canonical(value) for name, value in plan.fixed.items()}
+        self._base = {name: canonical(value) for name, value in plan.known.items()}
         self._ids: dict[str, Mapping[str, Any]] = {run.id: run.point for run in plan.runs}
         self._keys = {run.key for run in plan.runs}
 
@@ -73,7 +73,7 @@ class PlanGrowth:
                 )
         point: dict[str, Any] = {}
         for name in (*plan.swept, *(n for n in plan.parameters if n not in plan.swept)):
-            if name in raw and plan.origins.get(name) in ("default", "sweep", None):
+            if name in raw and name not in plan.pinned:
                 point[name] = plan.parameters[name].check(raw[name], origin=origin, experiment=plan.name)
             elif name in plan.swept:
                 default = plan.parameters[name].default

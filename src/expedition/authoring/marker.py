@@ -6,122 +6,25 @@ on the function as an `ExperimentSpec`.
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, overload
 
+from expedition.authoring.after_sweep import mark_after_sweep
+from expedition.authoring.analysis import mark_analysis
 from expedition.authoring.design import Design, from_parametrize
-from expedition.authoring.parameters import RUN_FIXTURES
-from expedition.errors import ExperimentError, near_matches
+from expedition.authoring.extending import make_extended, set_base
+from expedition.authoring.hooks import check_hook_name, mark_hook
+from expedition.authoring.names import check_namespace
+from expedition.authoring.specs import INCLUDES, UNNAMED, Base, Include, mark
+from expedition.authoring.stages import mark_stage
+from expedition.authoring.testing import mark_testing
+from expedition.errors import ExperimentError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_ATTRIBUTE = "__expedition__"
-_AFTER_SWEEP = "__expedition_after_sweep__"
-_FOLDER = re.compile(r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]*\Z")
-
-
-@dataclass
-class ExperimentSpec:
-    """What the decorators of one experiment said.
-
-    `designs` are in the order of the decorators on the page, the outermost loop first.
-    """
-
-    name: str | None = None
-    namespace: str | None = None
-    tags: tuple[str, ...] = ()
-    designs: tuple[Design, ...] = ()
-    replicates: int = 1
-    paired: bool = False
-
-    def design(self) -> Design | None:
-        """The product of all designs, or None when nothing is swept."""
-        if not self.designs:
-            return None
-        product = self.designs[0]
-        for design in self.designs[1:]:
-            product = product * design
-        return product
-
-
-@dataclass(frozen=True)
-class AfterSweep:
-    """What ``@experiment.after_sweep`` said of a function.
-
-    `experiments` are the names of those that it belongs to, none stands for all of its file. `run_at` is the
-    position of the argument that gets the run which records for the sweep, None when it takes none.
-    """
-
-    experiments: tuple[str, ...]
-    run_at: int | None
-
-
-def after_sweep_of(function: object) -> AfterSweep | None:
-    """Return what ``@experiment.after_sweep`` said of a function, or None."""
-    if not isinstance(function, FunctionType):
-        return None
-    found = function.__dict__.get(_AFTER_SWEEP)
-    return found if isinstance(found, AfterSweep) else None
-
-
-def find_after_sweep(module: Mapping[str, Any], *names: str) -> Callable[..., Any] | None:
-    """Return the function of a module that is called after the sweep of an experiment known under `names`.
-
-    `module` holds its globals. One that names the experiment goes before one that belongs to the whole file.
-    Raises `ExperimentError` when two are equally near.
-    """
-    own: list[Callable[..., Any]] = []
-    common: list[Callable[..., Any]] = []
-    for function, about in _after_sweeps(module):
-        if set(about.experiments) & set(names):
-            own.append(function)
-        elif not about.experiments:
-            common.append(function)
-    found = own or common
-    if len(found) > 1:
-        raise ExperimentError(
-            f"{names[0]}: {found[0].__name__} and {found[1].__name__} both are to be called after the sweep; keep "
-            f"one, or say which experiment each belongs to: @experiment.after_sweep({names[0]!r})"
-        )
-    return found[0] if found else None
-
-
-def check_after_sweeps(module: Mapping[str, Any]) -> None:
-    """Raise `ExperimentError` for a function of a module that names an experiment which is not there."""
-    known = {
-        name
-        for value in module.values()
-        if (spec := spec_of(value)) is not None and value.__module__ == module.get("__name__")
-        for name in (value.__name__, spec.name)
-        if name
-    }
-    for function, about in _after_sweeps(module):
-        for name in about.experiments:
-            if name not in known:
-                raise ExperimentError(
-                    f"{function.__name__}: experiment.after_sweep names {name!r}, which is no experiment of this "
-                    f"file{near_matches(name, known)}; experiments: {', '.join(sorted(known)) or 'none'}"
-                )
-
-
-def _after_sweeps(module: Mapping[str, Any]) -> Iterator[tuple[FunctionType, AfterSweep]]:
-    """Functions that a module defines itself; what it imports belongs to another file."""
-    for name, value in module.items():
-        about = after_sweep_of(value)
-        if about is not None and value.__module__ == module.get("__name__") and value.__name__ == name:
-            yield value, about
-
-
-def spec_of(function: object) -> ExperimentSpec | None:
-    """Return the spec of a marked function, or None."""
-    if not isinstance(function, FunctionType):
-        return None
-    spec = function.__dict__.get(_ATTRIBUTE)
-    return spec if isinstance(spec, ExperimentSpec) else None
 
 
 class ExperimentMarker:
@@ -150,7 +53,7 @@ class ExperimentMarker:
         Raises `ExperimentError` for a name or tags that are no texts, or a namespace that would leave the archive.
         """
         if function is not None:
-            _mark(function)
+            mark(function)
             return function
         if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
             raise ExperimentError(
@@ -162,7 +65,7 @@ class ExperimentMarker:
             check_namespace(namespace)
 
         def decorate(decorated: F) -> F:
-            spec = _mark(decorated)
+            spec = mark(decorated)
             spec.name = name if name is not None else spec.name
             spec.namespace = namespace if namespace is not None else spec.namespace
             spec.tags = (*spec.tags, *tags)
@@ -187,7 +90,7 @@ class ExperimentMarker:
             )
 
         def decorate(decorated: F) -> F:
-            spec = _mark(decorated)
+            spec = mark(decorated)
             spec.designs = (design, *spec.designs)
             return decorated
 
@@ -202,8 +105,8 @@ class ExperimentMarker:
             raise ExperimentError(f"experiment.replicate takes a number of at least 1, but got n={n!r}")
 
         def decorate(decorated: F) -> F:
-            spec = _mark(decorated)
-            if spec.replicates != 1:
+            spec = mark(decorated)
+            if spec.replicates is not None:
                 raise ExperimentError(
                     f"{decorated.__name__}: experiment.replicate stands twice; keep one of them"
                 )
@@ -211,6 +114,138 @@ class ExperimentMarker:
             return decorated
 
         return decorate
+
+    def extend(
+        self,
+        base: str,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        tags: Sequence[str] = (),
+        params: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return an experiment that is another one with the variables, sweeps and hooks of this file over its own.
+
+        ``train = experiment.extend("exp_base.py")`` in ``exp_child.py`` is collected as ``exp_child.py::train``.
+        `base` is the path of an experiment file or config, relative to this file, with ``::exp_name`` behind it
+        when the file has several. `params` gives values to parameters, arguments of the function among them;
+        the other keywords are those of ``@experiment``. Sweeps and replicates are given by decorators::
+
+            train = experiment.parametrize("lr", [0.1, 0.01])(experiment.extend("exp_base.py"))
+
+        As a decorator it takes everything of the base but its function::
+
+            @experiment.extend("exp_base.py")
+            def train(e, lr: float = INHERIT): ...
+
+        The base is looked up and loaded when the experiment is collected.
+        """
+        if not isinstance(base, str) or not base.partition("::")[0].strip():
+            raise ExperimentError(f"experiment.extend takes the path of an experiment file, but got {base!r}")
+        caller = sys._getframe(1)
+        reference = Base(base, Path(caller.f_globals["__file__"]).resolve(), caller.f_lineno)
+        settings = self(name=name, namespace=namespace, tags=tags)
+
+        def extended(function: Any) -> Any:
+            set_base(settings(function), reference, params or {})
+            return function
+
+        def call(function: FunctionType, *arguments: Any, **keywords: Any) -> Any:
+            from expedition.authoring.calling import call_extended
+
+            return call_extended(function, *arguments, **keywords)
+
+        module = str(caller.f_globals["__name__"])
+        return extended(settings(make_extended(UNNAMED, module, call=call, decorate=extended)))
+
+    def include(self, *mixins: str) -> None:
+        """Let the hooks, fixtures and variables of other files join the experiments of this one.
+
+        Each of `mixins` is the path of a Python file, relative to this file. Its UPPERCASE variables are values
+        for those that no file of an experiment assigns. Including a file twice is including it once.
+        """
+        caller = sys._getframe(1)
+        if not mixins:
+            raise ExperimentError("experiment.include takes the paths of mixins, such as 'mixins/timing.py'")
+        for text in mixins:
+            if not isinstance(text, str) or not text.strip():
+                raise ExperimentError(f"experiment.include takes paths of Python files, but got {text!r}")
+            include = Include(text, Path(caller.f_globals["__file__"]).resolve(), caller.f_lineno)
+            caller.f_globals.setdefault(INCLUDES, []).append(include)
+
+    def hook(self, name: str, *, replace: bool = True) -> Callable[[F], F]:
+        """Fill the hook `name` of the experiments of this file, or of all below this conftest.
+
+        The function gets the run first, then the keywords of ``e.apply_hook`` that it names, and fixtures. The
+        nearest definition wins; with ``replace=False`` it is called after the others, and what it returns counts
+        unless it is None.
+
+        Raises `ExperimentError` for a name that is no identifier, and for what cannot be called so.
+        """
+        check_hook_name(name)
+        return lambda decorated: mark_hook(decorated, name, replace=replace)
+
+    @overload
+    def stage(self, function: F, /) -> F: ...
+    @overload
+    def stage(
+        self, /, *, scope: str = ..., version: str | int = ..., codec: str | None = ...
+    ) -> Callable[[F], F]: ...
+    def stage(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        scope: str = "session",
+        version: str | int = "",
+        codec: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """Mark a function whose result several runs share: a fixture that is computed once and kept on the disk.
+
+        It asks by name for parameters, and for other stages. It is computed again when its code or that of the
+        functions and constants of the project that it names has changed, a parameter or stage that it asks for, or
+        `version`. All processes and sessions with this archive share it. With ``scope="session"`` it is read once
+        per process; arrays are then read-only. Results are kept exactly, by their type; with ``codec="pickle"`` as
+        a pickle.
+        """
+        if function is not None:
+            return mark_stage(function, scope=scope, version=version, codec=codec)
+        return lambda decorated: mark_stage(decorated, scope=scope, version=version, codec=codec)
+
+    @overload
+    def testing(self, function: F, /) -> F: ...
+    @overload
+    def testing(self, /, **values: Any) -> Callable[[F], F]: ...
+    def testing(self, function: F | None = None, /, **values: Any) -> F | Callable[[F], F]:
+        """Say with which values experiments run in testing mode (``--testing``).
+
+        On a function of an experiment file, mixin or base it means all experiments there: the function returns a
+        dict, or assigns parameters of its one argument (``def small(e): e.EPOCHS = 1``). On an experiment, with
+        keywords, it means that one. What extends an experiment goes before it; ``-P`` goes before both.
+        """
+        if function is not None:
+            return mark_testing(function)
+        if not values:
+            raise ExperimentError("experiment.testing() needs values, such as @experiment.testing(EPOCHS=1)")
+
+        def decorate(decorated: F) -> F:
+            spec = mark(decorated)
+            spec.testing = {**spec.testing, **values}
+            return decorated
+
+        return decorate
+
+    def analysis(self, function: F, /) -> F:
+        """Mark a function that looks at a run of this file's experiments when it has ended well.
+
+        ``def plot(record)`` gets the `RunRecord` of the run, which is complete; it may write files into
+        ``record.path``, and what it prints goes to the run's log. Those of what an experiment extends are called
+        first, then those of mixins, then its own, in the order of the page. An error is reported and changes
+        nothing about the run. ``analysis.py`` in the run folder calls them again.
+
+        Raises `ExperimentError` for what is no plain function of a record.
+        """
+        return mark_analysis(function)
 
     @overload
     def after_sweep(self, function: F, /) -> F: ...
@@ -230,68 +265,25 @@ class ExperimentMarker:
         if isinstance(function, str):
             if not function:
                 raise ExperimentError("experiment.after_sweep needs the name of an experiment, but got ''")
-            return lambda decorated: _mark_after_sweep(decorated, function)
-        return _mark_after_sweep(function)
+            return lambda decorated: mark_after_sweep(decorated, function)
+        return mark_after_sweep(function)
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run the experiments of this file when it is run as a script; otherwise do nothing.
+
+        ``python exp_ridge.py --alpha 0.1 -n 4`` is ``pytest --experiments exp_ridge.py -P alpha=0.1 -n 4``, and
+        ends with the same exit status; ``--help`` lists the parameters. It belongs at the end of the file, for it
+        does not return there: it raises `SystemExit`. `arguments` are those of the command line.
+        """
+        caller = sys._getframe(1).f_globals
+        if caller.get("__name__") != "__main__" or "__file__" not in caller:
+            return
+        # The way back up to pytest, by name: an experiment file that pytest collects does not go it.
+        run_script = importlib.import_module("expedition.cli.direct").run_script
+        raise SystemExit(run_script(caller, sys.argv[1:] if arguments is None else arguments))
 
     def __repr__(self) -> str:
         return "<expedition.experiment>"
-
-
-def check_namespace(namespace: str) -> None:
-    """Raise `ExperimentError` unless `namespace` is a plain relative path of folders."""
-    if not isinstance(namespace, str) or not all(_FOLDER.match(part) for part in namespace.split("/")):
-        raise ExperimentError(
-            f"a namespace must be folder names joined by '/', none of them beginning with a dot, but got {namespace!r}"
-        )
-
-
-def _check_plain(function: object, mark: str, what: str) -> None:
-    if not isinstance(function, FunctionType):
-        kind = type(function).__name__
-        raise ExperimentError(f"{mark} marks plain functions, but got a {kind}: {function!r}")
-    unlike = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    if any(is_kind(function) for is_kind in unlike):
-        raise ExperimentError(
-            f"{function.__name__}: {what} must be a plain function, not async and without yield"
-        )
-
-
-def _mark_after_sweep(function: F, *names: str) -> F:
-    _check_plain(function, "@experiment.after_sweep", "a function for after_sweep")
-    label = getattr(function, "__name__", repr(function))
-    if spec_of(function) is not None:
-        raise ExperimentError(
-            f"{label} is an experiment, and cannot be what is called after its sweep; write another function"
-        )
-    required = [
-        argument
-        for argument in inspect.signature(function).parameters.values()
-        if argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
-    ]
-    runs = [position for position, argument in enumerate(required) if argument.name in RUN_FIXTURES]
-    by_position = all(a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD) for a in required)
-    if not by_position or len(runs) > 1 or len(required) - len(runs) != 1:
-        raise ExperimentError(
-            f"{label}: a function for after_sweep takes the trajectory, and perhaps the run of the summary, by the "
-            f"name experiment or e: def {label}(traj) or def {label}(traj, e)"
-        )
-    earlier = after_sweep_of(function)
-    known = earlier.experiments if earlier is not None else ()
-    setattr(function, _AFTER_SWEEP, AfterSweep((*names, *known), runs[0] if runs else None))
-    return function
-
-
-def _mark(function: Callable[..., Any]) -> ExperimentSpec:
-    _check_plain(function, "@experiment", "an experiment")
-    if after_sweep_of(function) is not None:
-        raise ExperimentError(
-            f"{function.__name__} is called after a sweep, and cannot be an experiment; write another function"
-        )
-    spec = spec_of(function)
-    if spec is None:
-        spec = ExperimentSpec()
-        setattr(function, _ATTRIBUTE, spec)
-    return spec
 
 
 experiment = ExperimentMarker()

@@ -7,12 +7,13 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from expedition.authoring.design import RESERVED_NAMES
+from expedition.authoring.inherit import Inherit
+from expedition.authoring.secrets import is_secret
 from expedition.authoring.text import is_quoted, load_yaml
 from expedition.authoring.variables import assigned_variables
 from expedition.errors import ExperimentError
@@ -51,6 +52,11 @@ class Parameter:
     default: Any = MISSING
     description: str = ""
     _adapters: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be recorded."""
+        return is_secret(self.annotation)
 
     @cached_property
     def type_name(self) -> str:
@@ -133,6 +139,16 @@ class Parameter:
                 return value
             raise self._refusal(parsed, origin, experiment, error) from None
 
+    def take(self, value: Any, *, origin: str, experiment: str) -> Any:
+        """Return a value that a program gives: as it is where its type fits, else typed like that of a file."""
+        try:
+            return self.check(value, origin=origin, experiment=experiment)
+        except ExperimentError as refusal:
+            try:
+                return self.convert(value, origin=origin, experiment=experiment)
+            except ExperimentError:
+                raise refusal from None
+
     @property
     def _adapter(self) -> Any:
         if 0 not in self._adapters:
@@ -169,38 +185,20 @@ class Parameter:
             first = errors(include_url=False)[0]
             place = "".join(f"[{part!r}]" for part in first.get("loc", ()) if not isinstance(part, str))
             detail = f" ({first['msg']}{f' at {place}' if place else ''})"
+        shown = "a secret" if self.is_secret else repr(value)
         return ExperimentError(
             f"{experiment}: parameter {self.name} must be {self.type_name}, "
-            f"but got {value!r} ({type(value).__name__}) from {origin}{detail}"
+            f"but got {shown} ({type(value).__name__}) from {origin}{'' if self.is_secret else detail}"
         )
 
 
-@dataclass(frozen=True)
-class ParameterSet:
-    """The parameters of one experiment and what else its signature asks for.
+def arguments_of(
+    function: Callable[..., Any], given: Collection[str], *, experiment: str
+) -> tuple[dict[str, Parameter], tuple[str, ...]]:
+    """Return the parameters among the arguments of `function`, and the names of those that pytest has to provide.
 
-    `fixtures` are the arguments that pytest has to provide, `opaque` the UPPERCASE variables whose value cannot
-    be recorded, with their type: they are no parameters.
-    """
-
-    parameters: Mapping[str, Parameter]
-    fixtures: tuple[str, ...]
-    opaque: Mapping[str, str]
-
-
-def discover(
-    function: Callable[..., Any],
-    *,
-    namespace: Mapping[str, Any],
-    source: str,
-    swept: frozenset[str],
-    experiment: str,
-) -> ParameterSet:
-    """Find the parameters of `function`, whose module has the globals `namespace` and the text `source`.
-
-    Arguments with a default and those in `swept` are parameters; so is every UPPERCASE variable assigned in the
-    module whose value can be recorded. Raises `ExperimentError` for ``*args``, a reserved name, an argument and
-    a variable of one name, or a default that its annotation refuses.
+    Arguments with a default are parameters, and so are those in `given`, whose values come from elsewhere.
+    Raises `ExperimentError` for ``*args``, and for a default that cannot be recorded.
     """
     from expedition.values import is_storable
 
@@ -218,47 +216,58 @@ def discover(
                 f"{experiment}: {name} must not be positional-only, for arguments are given by name; remove the /"
             )
         default = MISSING if argument.default is argument.empty else argument.default
-        if name in RUN_FIXTURES or (default is MISSING and name not in swept):
+        if name in RUN_FIXTURES or (default is MISSING and name not in given):
             fixtures.append(name)
             continue
-        if default is not MISSING and not is_storable(default):
+        if default is not MISSING and not isinstance(default, Inherit) and not is_storable(default):
             raise ExperimentError(
                 f"{experiment}: the default of parameter {name} is a {type(default).__name__}, which cannot be "
                 f"recorded exactly; use a plain value, or make it a fixture"
             )
         found[name] = Parameter(name, "argument", hints.get(name, MISSING), default)
+    return found, tuple(fixtures)
+
+
+def variables_of(
+    namespace: Mapping[str, Any], source: str, swept: Collection[str]
+) -> tuple[dict[str, Parameter], dict[str, str]]:
+    """Return the UPPERCASE variables that `source` assigns as parameters, and the types of those that are none.
+
+    `namespace` has the globals of the module. A variable whose value cannot be recorded is a parameter only
+    when it is `swept`.
+    """
+    from expedition.values import is_storable
+
+    found: dict[str, Parameter] = {}
     opaque: dict[str, str] = {}
-    module_hints = _hints_of_module(namespace)
+    hints = _hints_of_module(namespace)
     for name, variable in assigned_variables(source).items():
         if name not in namespace:
             continue
-        if name in found or name in fixtures:
-            raise ExperimentError(
-                f"{experiment}: {name} is both an argument and a variable of the module; rename one"
-            )
         value = namespace[name]
-        annotation = module_hints.get(name, MISSING)
+        annotation = hints.get(name, MISSING)
         if annotation is typing.Final or typing.get_origin(annotation) is typing.Final:
             annotation = (typing.get_args(annotation) or (MISSING,))[0]
-        if is_storable(value):
+        if isinstance(value, Inherit) or is_storable(value):
             found[name] = Parameter(name, "variable", annotation, value, variable.description)
         elif name in swept:
             found[name] = Parameter(name, "variable", annotation, MISSING, variable.description)
+        elif _holds_inherit(value):
+            raise ExperimentError(
+                f"{name}: INHERIT stands for a whole value, and cannot stand inside of a {type(value).__name__}; "
+                f"write {name} = INHERIT(lambda value: …), which makes the {type(value).__name__} of the inherited one"
+            )
         else:
             opaque[name] = type(value).__name__
-    for name, parameter in found.items():
-        if name in RESERVED_NAMES:
-            raise ExperimentError(
-                f"{experiment}: {name} is a reserved word and cannot name a parameter "
-                f"(reserved: {' '.join(sorted(RESERVED_NAMES))})"
-            )
-        if parameter.default is not MISSING:
-            checked = parameter.check(parameter.default, origin="its default", experiment=experiment)
-            if checked is not parameter.default:
-                found[name] = Parameter(
-                    name, parameter.kind, parameter.annotation, checked, parameter.description
-                )
-    return ParameterSet(found, tuple(fixtures), opaque)
+    return found, opaque
+
+
+def _holds_inherit(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, Inherit) or (
+        isinstance(value, list | tuple) and any(_holds_inherit(member) for member in value)
+    )
 
 
 def name_of_type(annotation: Any) -> str:
@@ -266,12 +275,26 @@ def name_of_type(annotation: Any) -> str:
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         return " | ".join(name_of_type(member) for member in typing.get_args(annotation))
     if typing.get_origin(annotation) is typing.Annotated:
-        return name_of_type(typing.get_args(annotation)[0])
+        inner = typing.get_args(annotation)[0]
+        if is_secret(annotation):
+            return "Secret" if isinstance(inner, typing.TypeVar) else f"Secret[{name_of_type(inner)}]"
+        return name_of_type(inner)
     if annotation is types.NoneType:
         return "None"
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return annotation.__name__
     return str(annotation).replace("typing.", "")
+
+
+def describe_parameters(
+    parameters: Mapping[str, Parameter], origins: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return by name what a record says of a parameter beside its value: type, description, origin."""
+    texts = {
+        name: {"type": p.type_name, "description": p.description, "origin": origins.get(name, "")}
+        for name, p in parameters.items()
+    }
+    return {name: {key: text for key, text in about.items() if text} for name, about in texts.items()}
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -9,42 +9,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from expedition.authoring.after_sweep import find_after_sweep
+from expedition.authoring.distributions import jsonable
 from expedition.authoring.expressions import Expression
 from expedition.authoring.identity import run_id, run_key, value_text
-from expedition.authoring.marker import ExperimentSpec, find_after_sweep
-from expedition.authoring.parameters import MISSING, Parameter, ParameterSet, discover
-from expedition.authoring.text import split_assignment
+from expedition.authoring.lineage import Lineage
+from expedition.authoring.overrides import Override
+from expedition.authoring.parameters import MISSING, Parameter
+from expedition.authoring.resolution import Resolution, resolve, typed
+from expedition.authoring.special import Special, special_of
 from expedition.errors import ExperimentError, near_matches
 
+MOST_RUNS = 10_000_000
+"""Runs of the largest sweep: all of them are planned before the first one runs."""
 
-@dataclass(frozen=True)
-class Override:
-    """A value given from outside: ``-P [EXPERIMENT:]NAME=TEXT`` or a member of a parameters file.
-
-    `text` is the raw text of an option; `value` the parsed one of a file (`MISSING` for an option).
-    """
-
-    experiment: str | None
-    name: str
-    origin: str
-    text: str = ""
-    value: Any = MISSING
-
-    @classmethod
-    def from_option(cls, argument: str) -> Override:
-        """Parse the argument of ``-P``. Raises `ExperimentError`."""
-        experiment, name, text = split_assignment(argument)
-        return cls(experiment, name, "-P", text=text)
-
-    def concerns(self, *names: str) -> bool:
-        """Whether this override is meant for an experiment known under `names`."""
-        return self.experiment is None or self.experiment in names
-
-    def resolve(self, parameter: Parameter, experiment: str) -> Any:
-        """The typed value for `parameter`. Raises `ExperimentError`."""
-        if self.value is MISSING:
-            return parameter.read(self.text, origin=self.origin, experiment=experiment)
-        return parameter.convert(self.value, origin=self.origin, experiment=experiment)
+MASKED = "***"
+"""What is recorded and shown of a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +54,9 @@ class SweepPlan:
         is from.
     runs : all runs of the design, then those that expansions of the sweep added; `selected` the indices that
         ``--where`` leaves.
+    lineage : the files that the experiment is made of.
+    special : how it is to be run: debug runs, testing mode, prefix, version, caching.
+    pinned : parameters that an option gave a value, which no point of a sweep changes.
     after_sweep : the function of the file that is called when all runs have ended.
     """
 
@@ -94,9 +77,39 @@ class SweepPlan:
     runs: list[PlannedRun]
     design: object
     grid: tuple[tuple[str, int], ...] | None
+    lineage: Lineage
+    special: Special
     selected: set[int] = field(default_factory=set)
+    pinned: frozenset[str] = frozenset()
     namespace_given: bool = False
     after_sweep: Callable[..., Any] | None = None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of the parameters whose values must not be recorded."""
+        return frozenset(name for name, parameter in self.parameters.items() if parameter.is_secret)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The values of the parameters that are not swept, without secrets: what identifies runs."""
+        secrets = self.secrets
+        return {name: value for name, value in self.fixed.items() if name not in secrets}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The values of the parameters that are not swept as they are recorded and shown."""
+        secrets = self.secrets
+        return {name: MASKED if name in secrets else value for name, value in self.fixed.items()}
+
+    @property
+    def concealed(self) -> list[Any]:
+        """The values of secrets, those that others override among them."""
+        return [
+            value
+            for name in self.secrets
+            for value in (self.fixed.get(name), self.parameters[name].default)
+            if value is not None and value is not MISSING
+        ]
 
     def values_of(self, run: PlannedRun) -> dict[str, Any]:
         """All parameter values of one run, in declared order."""
@@ -144,77 +157,93 @@ def _lookup(values: Mapping[str, Any], replicate: int) -> Callable[[str], Any]:
 
 
 def plan_sweep(
-    function: Callable[..., Any],
-    spec: ExperimentSpec,
+    lineage: Lineage,
     *,
-    module: Mapping[str, Any],
-    source: str,
     file: str,
     namespace: str,
     overrides: Sequence[Override] = (),
+    special: Special | None = None,
 ) -> SweepPlan:
     """Resolve an experiment into its runs. Raises `ExperimentError` before anything runs.
 
-    `module` holds the globals of its module and `source` the text of its file; `overrides` rank from low to
-    high. A value that overrides a swept parameter collapses that axis.
+    `overrides` rank from low to high. A value that overrides a swept parameter collapses that axis. `special` says
+    how the experiment is to be run; without it, its files do.
     """
-    label = spec.name or function.__name__
-    design = spec.design()
-    swept_names = design.names if design is not None else ()
-    found = discover(
-        function, namespace=module, source=source, swept=frozenset(swept_names), experiment=label
-    )
-    _check_names(label, swept_names, found)
-    fixed, origins = _defaults(found)
-    collapsed: dict[str, Any] = {}
-    for override in overrides:
-        parameter = found.parameters.get(override.name)
-        if parameter is None or not override.concerns(label, function.__name__, file):
-            continue
-        fixed[override.name] = override.resolve(parameter, label)
-        origins[override.name] = override.origin
-        collapsed[override.name] = fixed[override.name]
-    swept = tuple(name for name in swept_names if name not in collapsed)
-    points = _points(design, swept, found, fixed, label) if design is not None else [{}]
+    own = lineage.own
+    special = special_of(lineage) if special is None else special
+    found = resolve(lineage, file=file, overrides=overrides, testing=special.testing)
+    swept = found.swept
+    points = _points(found) if found.design is not None else [{}]
     for name in swept:
-        fixed.pop(name, None)
-        origins[name] = "sweep"
-    check_storable(label, fixed, points)
+        if found.parameters[name].is_secret:
+            raise ExperimentError(
+                f"{found.label}: {name} is secret and cannot be swept: its values name the runs"
+            )
+    check_storable(
+        found.label, {n: v for n, v in found.fixed.items() if not found.parameters[n].is_secret}, points
+    )
+    replicates, paired = lineage.replicates
+    if len(points) * replicates > MOST_RUNS:
+        raise ExperimentError(
+            f"{found.label}: {replicates:,} replicates of {len(points):,} points are more than {MOST_RUNS:,} runs, "
+            f"which is the most that a sweep has; repeat it less often"
+        )
     plan = SweepPlan(
-        name=label,
+        name=found.label,
         file=file,
-        function=function.__name__,
-        namespace=spec.namespace or namespace,
-        description=(function.__doc__ or module.get("__doc__") or "").strip(),
-        tags=spec.tags,
+        function=own.function.__name__,
+        namespace=own.spec.namespace or namespace,
+        description=lineage.description,
+        tags=lineage.tags,
         parameters=found.parameters,
         fixtures=found.fixtures,
         opaque=found.opaque,
-        fixed=fixed,
-        origins=origins,
+        fixed=found.fixed,
+        origins=found.origins,
         swept=swept,
-        replicates=spec.replicates,
-        paired=spec.paired,
+        replicates=replicates,
+        paired=paired,
         runs=[],
-        design=design.describe() if design is not None else None,
+        design=found.design.describe() if found.design is not None else None,
         grid=None,
-        namespace_given=spec.namespace is not None,
-        after_sweep=find_after_sweep(module, label, function.__name__),
+        lineage=lineage,
+        special=special,
+        pinned=frozenset(found.pinned),
+        namespace_given=own.spec.namespace is not None,
+        after_sweep=_after_sweep(lineage),
     )
-    _expand(plan, points, collapsed=bool(collapsed))
+    _expand(plan, points, collapsed=bool(found.collapsed))
+    if found.inherited.keys() & set(swept):  # the values of the design are not those of the runs
+        plan.design = {"kind": "points", "points": [jsonable(run.point) for run in plan.runs[::replicates]]}
     return plan
+
+
+def _after_sweep(lineage: Lineage) -> Callable[..., Any] | None:
+    """Return the function of the nearest file that is called after the sweep."""
+    for level in reversed(lineage.levels):
+        found = find_after_sweep(level.source.module, level.label, level.function.__name__)
+        if found is not None:
+            return found
+    return None
 
 
 def check_overrides(overrides: Iterable[Override], plans: Sequence[SweepPlan]) -> None:
     """Raise `ExperimentError` for an override that names no parameter, or no experiment, of `plans`."""
     for override in overrides:
-        concerned = [p for p in plans if override.concerns(p.name, p.function, p.file)]
+        concerned = [
+            p for p in plans if override.concerns(p.file, *p.lineage.own_names, *p.lineage.base_names)
+        ]
         given = f"{override.origin} {override.experiment + ':' if override.experiment else ''}{override.name}"
         if not concerned:
             names = sorted({plan.function for plan in plans})
+            bases = {
+                name
+                for plan in plans
+                for name in (plan.file, *plan.lineage.own_names, *plan.lineage.base_names)
+            }
             raise ExperimentError(
                 f"{given}: no collected experiment is called {override.experiment!r}"
-                f"{near_matches(str(override.experiment), names)}; collected: {', '.join(names)}"
+                f"{near_matches(str(override.experiment), bases)}; collected: {', '.join(names)}"
             )
         known = {name for plan in concerned for name in plan.parameters}
         if override.name not in known:
@@ -224,45 +253,36 @@ def check_overrides(overrides: Iterable[Override], plans: Sequence[SweepPlan]) -
             )
 
 
-def _check_names(label: str, swept: Sequence[str], found: ParameterSet) -> None:
-    for name in swept:
-        if name not in found.parameters:
-            known = [*found.parameters]
-            raise ExperimentError(
-                f"{label}: the sweep names {name!r}, which is neither an argument of the function nor an "
-                f"UPPERCASE variable assigned in its file{near_matches(name, known)}; "
-                f"parameters: {', '.join(known) or 'none'}"
-            )
-
-
-def _defaults(found: ParameterSet) -> tuple[dict[str, Any], dict[str, str]]:
-    fixed = {n: p.default for n, p in found.parameters.items() if p.default is not MISSING}
-    return fixed, dict.fromkeys(fixed, "default")
-
-
-def _points(
-    design: Any, swept: Sequence[str], found: ParameterSet, fixed: Mapping[str, Any], label: str
-) -> list[dict[str, Any]]:
-    """The points of the design, typed and complete, without the axes that an override collapsed."""
+def _points(found: Resolution) -> list[dict[str, Any]]:
+    """The points of the design, typed and complete, without the axes that got one value after all."""
     points: list[dict[str, Any]] = []
+    label = found.label
     checked: dict[tuple[str, int], tuple[Any, Any]] = {}
-    for raw in design:
+    for raw in found.points():
         point: dict[str, Any] = {}
-        for name in swept:
+        for name in found.swept:
+            parameter = found.parameters[name]
             if name not in raw:
-                if name not in fixed:
+                if parameter.default is MISSING:
                     raise ExperimentError(
                         f"{label}: a point of the sweep gives no {name}, which has no default; "
                         f"give it a default or a value in every point"
                     )
-                point[name] = fixed[name]
+                point[name] = parameter.default
                 continue
             value = raw[name]
             # The same object comes again and again in a product; the entry keeps it alive, so its id is its own.
             known = checked.get((name, id(value)))
             if known is None:
-                typed = found.parameters[name].check(value, origin="the sweep", experiment=label)
-                known = checked[name, id(value)] = (value, typed)
+                if found.written:
+                    origin = f"the sweep of {found.written}"
+                    try:
+                        checked_value = typed(value, parameter, origin=origin, experiment=label)
+                    except ExperimentError as error:
+                        raise ExperimentError(f"{found.place}: {error}") from None
+                else:
+                    checked_value = parameter.check(value, origin="the sweep", experiment=label)
+                known = checked[name, id(value)] = (value, checked_value)
             point[name] = known[1]
         points.append(point)
     if not points:
@@ -299,7 +319,7 @@ def _expand(plan: SweepPlan, points: Sequence[dict[str, Any]], *, collapsed: boo
             known = texts[id(value)] = (value, identity, value_text(value, identity))
         return known
 
-    base = {name: canonical(value) for name, value in plan.fixed.items()}
+    base = {name: canonical(value) for name, value in plan.known.items()}
     repeated = plan.replicates > 1
     ids: dict[str, Mapping[str, Any]] = {}
     rows: dict[tuple[str, ...], None] = {}

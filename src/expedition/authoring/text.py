@@ -41,6 +41,14 @@ def load_yaml(text: str, *, source: str) -> object:
     Raises ExperimentError, naming source and line, for malformed text, repeated keys, merge keys (``<<``),
     tags outside the core schema, several documents, and aliases or depth beyond any honest file.
     """
+    return load_document(text, source=source)[0]
+
+
+def load_document(text: str, *, source: str) -> tuple[object, dict[tuple[object, ...], int]]:
+    """Return what `load_yaml` returns, and the line of each key and list item, by the keys on the way to it.
+
+    Lines count from 1. Raises as `load_yaml` does.
+    """
     import yaml
 
     if len(text) > _MAX_CHARACTERS:
@@ -56,7 +64,9 @@ def load_yaml(text: str, *, source: str) -> object:
         raise _error(source, line, f"{error.reason}; remove the character") from None
     except RecursionError:
         raise _error(source, 0, "the lists and mappings are nested too deeply") from None
-    return None if root is None else _Construction(source).value(root, 1)
+    construction = _Construction(source)
+    value = None if root is None else construction.value(root, 1)
+    return value, construction.lines
 
 
 def is_quoted(text: str) -> bool:
@@ -170,6 +180,16 @@ class _Construction:
         self.open: set[int] = set()  # nodes being made: an alias to one of them has no end
         self.done: set[int] = set()
         self.repeated = 0
+        self.path: tuple[object, ...] = ()
+        self.lines: dict[tuple[object, ...], int] = {}
+
+    def below(self, key: object, place: yaml.Node, node: yaml.Node, depth: int) -> object:
+        """Make the value of a member, and note in which line it stands."""
+        before, self.path = self.path, (*self.path, key)
+        self.lines[self.path] = place.start_mark.line + 1
+        value = self.value(node, depth + 1)
+        self.path = before
+        return value
 
     def error(self, node: yaml.Node, problem: str) -> ExperimentError:
         return _error(self.source, node.start_mark.line, problem)
@@ -190,7 +210,7 @@ class _Construction:
         if isinstance(node, yaml.ScalarNode):
             made = self.scalar(node)
         elif isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            made = [self.value(item, depth + 1) for item in node.value]
+            made = [self.below(number, item, item, depth) for number, item in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             made = self.mapping(node, depth)
         else:
@@ -211,7 +231,7 @@ class _Construction:
             key = self.value(key_node, depth + 1)
             if key in made:
                 raise self.error(key_node, f"the key {key!r} is given twice; remove one of them")
-            made[key] = self.value(value_node, depth + 1)
+            made[key] = self.below(key, key_node, value_node, depth)
         return made
 
     def scalar(self, node: yaml.ScalarNode) -> object:
