@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -95,6 +96,11 @@ class RunRecord:
         return str(self.meta["experiment"]["name"])
 
     @property
+    def testing(self) -> bool:
+        """Whether the run was made in testing mode, with other values than those that count."""
+        return bool(self.meta["experiment"].get("testing"))
+
+    @property
     def namespace(self) -> str:
         """The experiment's folder below the archive root."""
         return str(self.meta["experiment"]["namespace"])
@@ -114,10 +120,17 @@ class RunRecord:
         """The sweep folder that the run stands in."""
         if self._sweep is not None:
             return self._sweep
-        for folder in (self.path, *list(self.path.parents)[:3]):
-            if (folder / layout.SWEEP_FILE).is_file():
-                return folder
-        return self.path.parent
+        return _sweep_of(self.path)
+
+    @property
+    def children(self) -> list[RunRecord]:
+        """The records of the runs that this one ran inside of it, first to last; unreadable ones are left out."""
+        folder = self.path / layout.CHILDREN_FOLDER
+        found: list[RunRecord] = []
+        for path in sorted(folder.iterdir(), key=_number) if folder.is_dir() else ():
+            with contextlib.suppress(RecordNotFoundError, DamagedError):
+                found.append(RunRecord(path, sweep=self._sweep))
+        return found
 
     @property
     def started(self) -> datetime:
@@ -233,6 +246,20 @@ class RunRecord:
     def _open_end(self) -> bool:
         """Whether the journal knows more than the files of the end: there was no end, or no room for them."""
         return bool(self.meta["status"] == outcomes.RUNNING or self.meta["outcome"].get("problems"))
+
+
+def _sweep_of(run: Path) -> Path:
+    """The sweep folder around a run folder; a child stands in that of its parent."""
+    for folder in (run, *list(run.parents)[:3]):
+        if (folder / layout.SWEEP_FILE).is_file():
+            return folder
+    return _sweep_of(run.parent.parent) if run.parent.name == layout.CHILDREN_FOLDER else run.parent
+
+
+def _number(child: Path) -> tuple[int, str]:
+    """The number that a child's folder begins with: beyond 9999 it has more digits."""
+    digits = child.name.partition("-")[0]
+    return (int(digits) if digits.isdecimal() else -1), child.name
 
 
 def summary_of(sweep: Path) -> RunRecord | None:

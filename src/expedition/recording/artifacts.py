@@ -15,6 +15,7 @@ from typing import IO, Any
 from expedition.errors import ArtifactError, UnstorableError
 from expedition.recording import layout
 from expedition.recording.files import replace_file
+from expedition.recording.masking import NO_MASK, Mask
 
 
 class Artifacts:
@@ -23,8 +24,9 @@ class Artifacts:
     `write` takes the JSON text of a journal event.
     """
 
-    def __init__(self, write: Callable[[str], None], folder: Path) -> None:
+    def __init__(self, write: Callable[[str], None], folder: Path, mask: Mask = NO_MASK) -> None:
         self._write = write
+        self._mask = mask
         self.folder = folder
         self._committed: dict[str, dict[str, Any]] = {}
         self._opened: dict[str, IO[Any]] = {}
@@ -113,7 +115,16 @@ class Artifacts:
         """Name, size in bytes, SHA-256 and kind of every artifact, in order of commitment."""
         return list(self._committed.values())
 
+    def _check(self, path: Path) -> None:
+        """Take a file away that has a secret in it. Raises `UnstorableError`."""
+        try:
+            self._mask.check_file(path)
+        except UnstorableError:
+            path.unlink()
+            raise
+
     def _note(self, relative: str, size: int, digest: str, kind: str) -> None:
+        self._check(self.folder / relative)
         entry = {"name": relative, "size": size, "sha256": digest, "kind": kind}
         self._write('{"e":"commit",' + json.dumps(entry)[1:])
         self._committed[relative] = entry

@@ -10,12 +10,14 @@ DATA_FOLDER = "data"
 PLOTS_FOLDER = "plots"
 SERIES_FILE = "data/series.bin"
 ATTEMPTS_FOLDER = "attempts"
+CHILDREN_FOLDER = "children"
 
 SWEEP_FILE = "sweep.json"
 INVOCATIONS_FILE = "invocations.jsonl"
 EXPANSIONS_FILE = "expansions.jsonl"
 NOTES_FILE = "notes.jsonl"
 SUMMARY_FOLDER = "summary"
+DEBUG_FOLDER = "debug"
 TRAJECTORY_FILE = "trajectory.h5"
 SOURCE_FOLDER = "source"
 CODE_FILE = "experiment_code.py"
@@ -43,5 +45,7 @@ SWEEP_OWNED = frozenset(
         "report.html",
     }
 )
-RUN_OWNED = frozenset({META_FILE, DATA_FILE, JOURNAL_FILE, LOG_FILE, DATA_FOLDER, PLOTS_FOLDER})
+RUN_OWNED = frozenset(
+    {META_FILE, DATA_FILE, JOURNAL_FILE, LOG_FILE, DATA_FOLDER, PLOTS_FOLDER, CHILDREN_FOLDER}
+)
 RESERVED = SWEEP_OWNED | RUN_OWNED | {ATTEMPTS_FOLDER}

@@ -13,6 +13,7 @@ from typing import Any
 
 from expedition.recording import layout
 from expedition.recording.files import Encoded, dump_pretty, overwrite_file, replace_file, room_of
+from expedition.recording.masking import Mask
 from expedition.version import __version__
 
 
@@ -25,6 +26,8 @@ class RunIdentity:
     experiment : name, file, function, namespace, description.
     parameters : per name the live value; `about` per name type, description and origin.
     tagged : per name the value as tagged JSON.
+    mask : hides the values of secret parameters.
+    is_nested : whether it is a run inside of another one, which has no row in the sweep.
     folder : the run folder; `sweep` the sweep folder.
     """
 
@@ -42,6 +45,8 @@ class RunIdentity:
     notes: tuple[str, ...]
     folder: Path
     sweep: Path
+    mask: Mask = field(default_factory=Mask)
+    is_nested: bool = False
 
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
@@ -123,7 +128,8 @@ def write_meta(
         "attempt": fixed["attempt"],
         "status": end.status,
         "experiment": fixed["experiment"],
-        "sweep": identity.sweep.name,
+        # A debug run is made under another name, until it is whole.
+        "sweep": layout.DEBUG_FOLDER if identity.experiment.get("debug") else identity.sweep.name,
         "start": isoformat(end.start),
         "stop": isoformat(end.stop) if end.stop is not None else None,
         "duration": (end.stop - end.start) / 1e6 if end.stop is not None else None,

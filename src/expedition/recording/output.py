@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TextIO
+
+from expedition.recording.masking import NO_MASK, Mask
 
 REPORT_LIMIT = 64 * 1024
 """Bytes of a run's output that a report carries at most."""
@@ -26,12 +30,14 @@ class _Stream(io.TextIOWrapper):
     """
 
     echo: TextIO | None = None
+    mask: Mask = NO_MASK
     name_now = ""
 
     def write(self, text: str, /) -> int:
         if self.name_now:
             stream = getattr(sys, self.name_now)
             return len(text) if stream is None or stream is self else int(stream.write(text))
+        text = self.mask.text(text)
         if self.echo is not None:
             try:
                 self.echo.write(text)
@@ -64,8 +70,11 @@ class Output:
     heard; without `echo` nothing of it reaches the terminal. A run that says nothing leaves no file.
     """
 
-    def __init__(self, path: str, *, descriptors: bool, echo: bool, level: int = logging.INFO) -> None:
+    def __init__(
+        self, path: str, *, descriptors: bool, echo: bool, level: int = logging.INFO, mask: Mask = NO_MASK
+    ) -> None:
         self.path = path
+        self._mask = mask
         self._descriptors = descriptors
         self._echo = echo
         self._level = level
@@ -75,6 +84,7 @@ class Output:
         self._saved: tuple[int, int] | None = None
         self._levels = (logging.NOTSET, logging.NOTSET)
         self._showwarning: Any = warnings.showwarning
+        self._record_factory: Callable[..., logging.LogRecord] = logging.LogRecord
 
     def start(self) -> None:
         """Open the log; raises `OSError` when it cannot be made."""
@@ -95,6 +105,9 @@ class Output:
             root.setLevel(self._level)
         self._levels = (before, root.level)
         root.addHandler(self._handler)
+        self._record_factory = logging.getLogRecordFactory()
+        if self._mask:  # the terminal and other handlers get the same records
+            logging.setLogRecordFactory(functools.partial(_masked_record, self._record_factory, self._mask))
         if self._descriptors:
             self._saved = (os.dup(1), os.dup(2))
             os.dup2(self._file, 1)
@@ -104,6 +117,7 @@ class Output:
         stream = self._made.get(name)
         if stream is None:
             stream = _Stream(self._raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+            stream.mask = self._mask
             self._made[name] = stream
         stream.echo = original if self._echo else None
         return stream
@@ -119,6 +133,8 @@ class Output:
                 os.close(saved)
         root = logging.getLogger()
         root.removeHandler(self._handler)
+        if self._mask:
+            logging.setLogRecordFactory(self._record_factory)
         before, ours = self._levels
         if root.level == ours:  # a level that the run's own code has set is none of ours
             root.setLevel(before)
@@ -135,6 +151,9 @@ class Output:
             stream.name_now = name
         self._made.clear()
         del self._handler  # it refers to this object, which would wait for the garbage collector
+        if self._mask:  # what C code and child processes wrote went past us
+            with contextlib.suppress(OSError):
+                self._mask.file(self.path)
         size = os.fstat(self._file).st_size
         os.close(self._file)
         self._file = -1
@@ -148,7 +167,7 @@ class Output:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        line = f"{stamp}.{int(now % 1 * 1000):03d}Z {text}\n"
+        line = f"{stamp}.{int(now % 1 * 1000):03d}Z {self._mask.text(text)}\n"
         os.write(self._file, line.encode("utf-8", "backslashreplace"))
 
     def _show_warning(
@@ -162,6 +181,20 @@ class Output:
     ) -> None:
         self.write_line(f"WARNING {category.__name__}: {message} ({filename}:{lineno})")
         self._showwarning(message, category, filename, lineno, file, line)
+
+
+def _masked_record(
+    make: Callable[..., logging.LogRecord], mask: Mask, *arguments: Any, **keywords: Any
+) -> logging.LogRecord:
+    """Make a record of a log whose text has no secret in it."""
+    record = make(*arguments, **keywords)
+    try:
+        text = record.getMessage()
+    except Exception:  # logging itself says what is wrong with its arguments
+        return record
+    if mask.text(text) != text:
+        record.msg, record.args = mask.text(text), None
+    return record
 
 
 def read_head(path: str, limit: int = REPORT_LIMIT) -> str:

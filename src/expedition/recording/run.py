@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,13 +10,15 @@ from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
-from expedition.errors import ArtifactError, UnstorableError, near_matches
+from expedition.errors import ArtifactError, ExperimentError, UnstorableError, near_matches
 from expedition.recording import artifacts as forms
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
 from expedition.recording.attempts import set_aside
+from expedition.recording.cache import Cache
 from expedition.recording.files import Encoded, dump_pretty, replace_file
 from expedition.recording.journal import Journal
+from expedition.recording.masking import MASKED
 from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
@@ -25,6 +28,8 @@ from expedition.values import FileSink, dumps, encode
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from expedition.recording.caching import CodeReader, RunCache
 
 T = TypeVar("T")
 
@@ -37,6 +42,20 @@ class RunListener(Protocol):
 
     def progressed(self, run: Run, done: int, total: int | None) -> None:
         """The run finished `done` of `total` steps."""
+
+
+class HookSource(Protocol):
+    """Knows what fills the hooks of a run."""
+
+    def apply(self, run: Run, name: str, default: Any, keywords: Mapping[str, Any]) -> Any:
+        """Call what fills the hook `name`; return `default` when nothing does."""
+
+
+class ChildRunner(Protocol):
+    """Runs experiments inside of the run in progress."""
+
+    def run_child(self, parent: Run, experiment: Any, params: Mapping[str, Any], *, beside: Path) -> Any:
+        """Run `experiment` and return its record; a path is relative to the file `beside`."""
 
 
 class Run:
@@ -52,16 +71,27 @@ class Run:
         writer: SweepWriter | None = None,
         listener: RunListener | None = None,
         output: Output | None = None,
+        hooks: HookSource | None = None,
+        cache: Cache | None = None,
+        children: ChildRunner | None = None,
+        read_code: CodeReader | None = None,
     ) -> None:
         folder = identity.folder
+        self._hooks = hooks
+        self._cache = cache
+        self._read_code = read_code
+        self._children = children
+        self._stale: list[str] = []
         self._identity = identity
         self._writer = writer
         self._listener = listener
         self._output = output
         self._journal = Journal(folder / layout.JOURNAL_FILE)
-        self._store = Store(self._journal.write, FileSink(folder))
-        self._series = SeriesRecorder(self._journal.write, folder)
-        self._artifacts = Artifacts(self._journal.write, folder)
+        self._mask = identity.mask
+        write = self._write
+        self._store = Store(write, FileSink(folder))
+        self._series = SeriesRecorder(write, folder)
+        self._artifacts = Artifacts(write, folder, self._mask)
         self._derived: dict[str, Any] = {}
         self._annotations: dict[str, dict[str, str]] = {}
         self._tags = list(identity.tags)
@@ -170,7 +200,7 @@ class Run:
 
     def log(self, message: object) -> None:
         """Write a message to the run's log and to the terminal."""
-        text = str(message)
+        text = self._mask.text(str(message))
         if self._output is not None:
             self._output.write_line(text)
         if self._listener is not None:
@@ -187,12 +217,69 @@ class Run:
         lines = ["parameters"]
         for name, value in self._params.items():
             about = self._identity.about.get(name, {})
-            shown = repr(value)
+            shown = MASKED if self._identity.tagged.get(name) == MASKED else repr(value)
             lines.append(
                 f"  {name} ({about.get('type') or type(value).__name__}) = "
                 f"{shown if len(shown) <= 200 else shown[:199] + '…'}"
             )
         self.log("\n".join(lines))
+
+    # -- hooks ---------------------------------------------------------------------------------------------
+
+    def apply_hook(self, name: str, /, default: Any = None, **keywords: Any) -> Any:
+        """Call what fills the hook `name`, with the run and `keywords`; return `default` when nothing does.
+
+        The nearest definition is called: that of the experiment's own file before those of its mixins,
+        conftests and what it extends. A detached run has no hooks.
+        """
+        return default if self._hooks is None else self._hooks.apply(self, name, default, keywords)
+
+    # -- nested runs ---------------------------------------------------------------------------------------
+
+    def run_child(self, experiment: Any, /, **params: Any) -> Any:
+        """Run another experiment inside of this run, with the values `params`; return its `RunRecord`.
+
+        `experiment` is a marked function, what ``experiment.extend`` made, or a path as in ``"exp_b.py::exp_b"``,
+        also of a config, relative to the file that names it. Parameters that are not given have the values that
+        the experiment has on its own, swept ones their defaults. The run has its own folder below ``children/``,
+        its own seed, variables, log and hooks, and the values of this run are put back after it.
+
+        A child that skips or prunes itself is returned with that status. What it raises goes on when its record is
+        complete, a failure by ``e.fail`` as a `RunFailedError`. Raises `ExperimentError` for a wrong experiment or
+        parameter, and for a child that needs fixtures of pytest.
+        """
+        if self._children is None:
+            raise ExperimentError(
+                "only a run of a sweep runs children, and not one that was made with Run.detached, or for after_sweep"
+            )
+        beside = Path(sys._getframe(1).f_code.co_filename)
+        return self._children.run_child(self, experiment, params, beside=beside)
+
+    # -- cache ---------------------------------------------------------------------------------------------
+
+    @property
+    def cache(self) -> RunCache:
+        """Keeps what functions return from run to run: ``@e.cache.cached(name)``.
+
+        A detached run has a cache that keeps nothing.
+        """
+        from expedition.recording.caching import RunCache
+
+        cache = self._cache if self._cache is not None else Cache(self.path, enabled=False)
+        secrets = {name for name, tagged in self._identity.tagged.items() if tagged == MASKED}
+        return RunCache(
+            cache, self, self._params, secrets, self._read_code, self.note_in_log, self._stale.append
+        )
+
+    @property
+    def stale(self) -> list[str]:
+        """Why results were computed in this run and not taken from the cache, one text for each."""
+        return self._stale
+
+    def note_in_log(self, message: str) -> None:
+        """Write a message to the run's log, and not to the terminal."""
+        if self._output is not None:
+            self._output.write_line(message)
 
     # -- store ---------------------------------------------------------------------------------------------
 
@@ -313,14 +400,14 @@ class Run:
             if not isinstance(tag, str) or not tag:
                 raise UnstorableError(f"a tag must be a text, but got {tag!r}")
             if tag not in self._tags:
-                self._journal.write(dumps({"e": "tag", "v": tag}))
+                self._write(dumps({"e": "tag", "v": tag}))
                 self._tags.append(tag)
 
     def note(self, text: str) -> None:
         """Add a note to the run's record."""
         if not isinstance(text, str):
             raise UnstorableError(f"a note must be a text, but got a {type(text).__name__}")
-        self._journal.write(dumps({"e": "note", "v": text}))
+        self._write(dumps({"e": "note", "v": text}))
         self._notes.append(text)
 
     def annotate(self, key: str, text: str = "", *, unit: str = "") -> None:
@@ -328,7 +415,7 @@ class Run:
         if not all(isinstance(part, str) for part in (key, text, unit)) or not key:
             raise UnstorableError(f"annotate takes texts, but got {key!r}, {text!r}, {unit!r}")
         entry = {name: value for name, value in (("comment", text), ("unit", unit)) if value}
-        self._journal.write(dumps({"e": "annotate", "k": key, "v": entry}))
+        self._write(dumps({"e": "annotate", "k": key, "v": entry}))
         self._annotations[key] = {**self._annotations.get(key, {}), **entry}
 
     def derived(self, name: str, value: T) -> T:
@@ -336,7 +423,7 @@ class Run:
         if not isinstance(name, str) or not all(name.split("/")):
             raise UnstorableError(f"a derived parameter needs a name, but got {name!r}")
         tagged = encode(value, name=name, sink=FileSink(self.path, "data/derived"))
-        self._journal.write(dumps({"e": "derived", "k": name, "v": tagged}))
+        self._write(dumps({"e": "derived", "k": name, "v": tagged}))
         self._derived[name] = tagged
         return value
 
@@ -356,14 +443,17 @@ class Run:
 
     def skip(self, reason: str) -> NoReturn:
         """End the run here: it does not apply. Outcome ``skipped``."""
+        __tracebackhide__ = True  # pytest names the line of the experiment
         raise outcomes.SkipRun(reason)
 
     def fail(self, reason: str) -> NoReturn:
         """End the run here as failed."""
+        __tracebackhide__ = True  # pytest names the line of the experiment
         raise outcomes.FailRun(reason)
 
     def prune(self, reason: str = "pruned") -> NoReturn:
         """End the run here: it is not worth going on with. Outcome ``pruned``."""
+        __tracebackhide__ = True  # pytest names the line of the experiment
         raise outcomes.PruneRun(reason)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -402,13 +492,15 @@ class Run:
         """
         if self.finished:
             return self._end
-        end = RunEnd(status, self._end.start, reason=reason, expected_failure=expected_failure)
+        end = RunEnd(
+            status, self._end.start, reason=self._mask.text(reason), expected_failure=expected_failure
+        )
         if error is not None:
-            end.error = describe_error(error, entry)
+            end.error = {n: self._mask.text(text) for n, text in describe_error(error, entry).items()}
             if isinstance(error, AssertionError):
                 end.criterion = (end.error["message"].splitlines() or [""])[0]
         self._attempt(end, self._artifacts.settle)
-        self._attempt(end, lambda: end.problems.extend(self._store.settle()))
+        self._attempt(end, lambda: end.problems.extend(map(self._mask.text, self._store.settle())))
         self._attempt(end, self._series.close)
         if self._store.tagged:
             data = nest(self._store.tagged)
@@ -421,7 +513,7 @@ class Run:
         if not self._attempt(end, self._write_meta):
             # What there is no room for is in the journal still.
             self._attempt(end, lambda: self._write_meta(in_place=True))
-        if self._writer is not None:
+        if self._writer is not None and not self._identity.is_nested:
             try:
                 self._writer.commit(self._commit_line())
             except Exception as problem:  # the line can be made again from the folder, which is complete
@@ -452,13 +544,19 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.finish(outcomes.DONE if error is None else outcomes.FAILED, error=error)
 
+    def _write(self, line: str) -> None:
+        """Write a line of the journal, which has to be without secrets."""
+        if self._mask:
+            self._mask.check(line)
+        self._journal.write(line)
+
     def _attempt(self, end: RunEnd, action: Callable[[], object]) -> bool:
         """Do a part of the end; when it fails the run has failed, and the other parts get their turn."""
         before = len(end.problems)
         try:
             action()
         except Exception as problem:
-            end.problems.append(f"{type(problem).__name__}: {problem}")
+            end.problems.append(self._mask.text(f"{type(problem).__name__}: {problem}"))
         if len(end.problems) == before:
             return True
         if end.status == outcomes.DONE:

@@ -10,13 +10,13 @@ import os
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from expedition.errors import ArtifactError
 
-__all__ = ["CLASH_FOLDER", "EXPERIMENT_CODE", "local_sources", "write_snapshot"]
+__all__ = ["CLASH_FOLDER", "EXPERIMENT_CODE", "code_file_of", "local_sources", "write_snapshot"]
 
 EXPERIMENT_CODE = "experiment_code.py"
 CLASH_FOLDER = "_rootdir"
@@ -24,7 +24,15 @@ CLASH_FOLDER = "_rootdir"
 _FOREIGN_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "node_modules", "__pycache__", ".git", ".hg", ".tox", ".nox", ".venv"}
 )
+_NAMING_CALLS = frozenset({"extend", "include", "run_child"})
 _IMPORTING_CALLS = frozenset({"import_module", "__import__", "importorskip"})
+
+
+def code_file_of(experiment_file: Path) -> str:
+    """Return the name that an experiment file has in an archive: ``experiment_code.py``, or that of a config."""
+    return (
+        f"{Path(EXPERIMENT_CODE).stem}{experiment_file.suffix}" if experiment_file.suffix else EXPERIMENT_CODE
+    )
 
 
 def local_sources(
@@ -37,7 +45,8 @@ def local_sources(
     """Find the experiment file and all project files that it imports, directly or not.
 
     Imports are read from the syntax tree (so also those inside of functions), together with
-    ``import_module("literal")`` and ``pytest_plugins``. A module that is loaded is where it was loaded
+    ``import_module("literal")`` and ``pytest_plugins``, and files that ``extend``, ``include``
+    and ``run_child`` name. A module that is loaded is where it was loaded
     from; others are looked up in the file's own folder, below `rootdir` and in the entries of ``sys.path``
     inside of it. The ``__init__.py`` of every package on the way belongs to it. Nothing is imported, and a
     file that cannot be parsed is taken without looking for its imports.
@@ -77,19 +86,29 @@ def local_sources(
         if file.suffix == ".py":
             for imported in project.imports_of(file):
                 take(imported)
+        for named in _named_files(file):
+            take(named, any_suffix=True)
     return {key: found.pop(key), **{name: found[name] for name in sorted(found)}}
 
 
-def write_snapshot(target: Path, sources: Mapping[str, Path], *, experiment_file: Path) -> dict[str, str]:
+def write_snapshot(
+    target: Path,
+    sources: Mapping[str, Path],
+    *,
+    experiment_file: Path,
+    mask: Callable[[bytes, str], bytes] = lambda content, suffix: content,
+) -> dict[str, str]:
     """Copy the experiment's code into a folder.
 
-    The bytes of `experiment_file` go to ``experiment_code.py``, those of each source to its relative path.
+    The bytes of `experiment_file` go to ``experiment_code.py`` (``.yml`` of a config), those of each source to its
+    relative path.
     A source that is itself called ``experiment_code.py`` at the top, but is another file, goes below the
     folder ``_rootdir`` instead (``_rootdir/experiment_code.py``), so that neither hides the other. Each
     file appears whole or not at all.
 
     :param target: the folder, made when it is missing.
     :param sources: as :func:`local_sources` returns them.
+    :param mask: takes out of the content of a file, whose name ends in the suffix, what must not be copied.
     :returns: for each written path, relative to `target`, the sha256 of what was written (hexadecimal).
     :raises ArtifactError: when a path is absolute, leads out of `target`, or goes through what is a file.
     :raises OSError: when a file cannot be read or written.
@@ -103,7 +122,8 @@ def write_snapshot(target: Path, sources: Mapping[str, Path], *, experiment_file
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.parent.resolve().is_relative_to(top):  # a symbolic link that was there before
             raise ArtifactError(f"the snapshot of {name!r} would leave the folder {target}")
-        content = source.read_bytes()  # read once, so that the digest is of what is written
+        # Read once, so that the digest is of what is written
+        content = mask(source.read_bytes(), source.suffix)
         _write(file, content)
         digests[name] = hashlib.sha256(content).hexdigest()
     return digests
@@ -113,7 +133,8 @@ def write_snapshot(target: Path, sources: Mapping[str, Path], *, experiment_file
 
 
 def _plan(sources: Mapping[str, Path], experiment_file: Path) -> dict[str, Path]:
-    plan = {EXPERIMENT_CODE: experiment_file}
+    code = code_file_of(experiment_file)
+    plan = {code: experiment_file}
     # Names are compared without case, since the archive may lie on a file system that ignores it
     clashes = [name for name in sources if _is_experiment_code(name, sources[name], experiment_file)]
     folder = CLASH_FOLDER
@@ -123,7 +144,7 @@ def _plan(sources: Mapping[str, Path], experiment_file: Path) -> dict[str, Path]
         _check(name)
         if name in clashes:
             plan[f"{folder}/{name}"] = source
-        elif name != EXPERIMENT_CODE:
+        elif name != code:
             plan[name] = source
     files = {name.casefold() for name in plan}
     for name in plan:
@@ -135,10 +156,11 @@ def _plan(sources: Mapping[str, Path], experiment_file: Path) -> dict[str, Path]
 
 def _is_experiment_code(name: str, source: Path, experiment_file: Path) -> bool:
     """Tell whether a source wants the place of the experiment's code without being it."""
-    if name.casefold().partition("/")[0] != EXPERIMENT_CODE:
+    code = code_file_of(experiment_file)
+    if name.casefold().partition("/")[0] != code:
         return False
     with contextlib.suppress(OSError):
-        return name != EXPERIMENT_CODE or not source.samefile(experiment_file)
+        return name != code or not source.samefile(experiment_file)
     return True
 
 
@@ -326,6 +348,40 @@ def _found_imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
                 for constant in ast.walk(value):
                     if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                         yield from _by_text(constant.value)
+
+
+def _named_files(file: Path) -> Iterator[Path]:
+    """Yield the files that an experiment file or config names by their paths, relative to its folder."""
+    for text in _names_in_config(file) if file.suffix in (".yml", ".yaml") else _names_in_calls(file):
+        path = Path(os.path.abspath(file.parent / text.partition("::")[0]))
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_file():
+                yield path
+
+
+def _names_in_calls(file: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(file.read_bytes())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=called), args=arguments) if called in _NAMING_CALLS:
+                    texts = (argument.value for argument in arguments if isinstance(argument, ast.Constant))
+                    yield from (text for text in texts if isinstance(text, str))
+
+
+def _names_in_config(file: Path) -> Iterator[str]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return
+    for key in ("extend", "include"):
+        value = content.get(key) if isinstance(content, dict) else None
+        texts = value if isinstance(value, list) else [value]
+        yield from (text for text in texts if isinstance(text, str))
 
 
 def _by_text(name: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from expedition.archive import Archive, RunRecord
@@ -13,13 +14,19 @@ from expedition.reporting.tables import format_cell, render_table
 from expedition.values import encode
 
 
-def list_runs(archive: Archive, *, format: str = "table") -> str:
-    """Return all runs of `archive`, oldest sweep first: one row each, or a JSON array of objects."""
-    rows = [_row(record) for record in archive.runs()]
+def list_runs(archive: Archive, *, format: str = "table", testing: bool = False) -> str:
+    """Return all runs of `archive`, oldest sweep first: one row each, or a JSON array of objects.
+
+    Runs of testing mode are left out and counted; `testing` lists them alone.
+    """
+    records = list(archive.runs())
+    rows = [_row(record) for record in records if record.testing == testing]
+    others = len(records) - len(rows)
     if format == "json":
         return json.dumps([_plain(row) for row in rows], indent=1, ensure_ascii=False, allow_nan=False)
+    hidden = f"{others} of testing mode are not listed: see --testing" if others and not testing else ""
     if not rows:
-        return f"no runs in {archive.root}"
+        return f"no runs in {archive.root}{f'; {hidden}' if hidden else ''}"
     table = render_table(
         [
             {
@@ -40,6 +47,7 @@ def list_runs(archive: Archive, *, format: str = "table") -> str:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     shown = ", ".join(f"{counts[status]} {status}" for status in outcomes.STATUSES if status in counts)
     lines = [table, f"{len(rows)} run{'s' if len(rows) != 1 else ''} in {archive.root}: {shown}"]
+    lines += [hidden] if hidden else []
     lines += [f"unreadable: {reason}" for _, reason in archive.damaged()]
     return "\n".join(lines)
 
@@ -53,6 +61,7 @@ def show_run(record: RunRecord, *, format: str = "table") -> str:
             "data": record.tagged_data,
             "series": {name: len(values.step) for name, values in record.series.items()},
             "artifacts": {name: str(path) for name, path in record.artifacts.items()},
+            "children": [_plain(_row(child)) for child in record.children],
             "seed": record.seed,
             "attempt": record.attempt,
             "tags": record.tags,
@@ -75,10 +84,15 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "replicate": record.replicate,
         "sweep": record.sweep,
         "namespace": record.namespace,
-        "path": f"{record.namespace}/{record.sweep}/{record.path.name}"
-        if record.path.name != record.sweep
-        else f"{record.namespace}/{record.sweep}",
+        "path": _place(record),
     }
+
+
+def _place(record: RunRecord) -> str:
+    """The run folder below the archive root."""
+    sweep = record.sweep_path
+    inner = record.path.relative_to(sweep) if record.path.is_relative_to(sweep) else Path(record.path.name)
+    return (Path(record.namespace) / record.sweep / inner).as_posix()
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +150,11 @@ def _show(record: RunRecord) -> Iterator[str]:
         yield "artifacts"
         for entry in record.artifact_list:
             yield f"  {entry['name']} ({format_bytes(entry['size'])})"
+    children = record.children
+    if children:
+        yield "children"
+        for child in children:
+            yield f"  {child.experiment}[{child.id}]  {child.status}  {child.path.relative_to(record.path)}"
     if record.error is not None:
         yield f"error: {record.error.type}: {record.error.message}"
         yield record.error.traceback.rstrip()
