@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
 
-DEFAULT_FILES = ["exp_*.py", "*_exp.py", "experiment_*.py"]
+DEFAULT_FILES = ["exp_*.py", "*_exp.py", "experiment_*.py", "exp_*.yml", "exp_*.yaml"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,15 +43,46 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="Set parameters from a YAML file of NAME: VALUE (repeatable)",
     )
+    add(
+        "--include",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Let the hooks, fixtures and variables of a Python file join every experiment (repeatable)",
+    )
+    add("--testing", action="store_true", help="Run in testing mode: with the values of @experiment.testing")
+    add(
+        "--debug-run",
+        action="store_true",
+        help="Record into <namespace>/debug, in place of the last such run",
+    )
+    add("--run-prefix", metavar="WORD", help="A word for the names of the sweep folders")
+    add("--no-experiment-cache", action="store_true", help="Neither use nor fill the cache of experiments")
+    add(
+        "--experiment-cache-clear",
+        action="store_true",
+        help="Remove the cache of the archive before the runs",
+    )
+    add("--why-stale", action="store_true", help="Say why cached results are computed again")
     add("--tag", action="append", default=[], metavar="TAG", help="Tag every run (repeatable)")
     add(
         "--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)"
     )
-    add("--archive", metavar="DIR", help="Archive root (default: ini experiment_archive, <rootdir>/results)")
+    add("--archive", metavar="DIR", help="Archive root (default: ini experiment_archive, results)")
     add(
         "--resume",
         action="store_true",
         help="Go on with the last sweep of each experiment: run only what is not settled or new",
+    )
+    add(
+        "--experiment-validate",
+        action="store_true",
+        help="Check the files given with --experiments, run nothing, and say what is wrong with each",
+    )
+    add(
+        "--experiment-warnings-as-errors",
+        action="store_true",
+        help="A file that --experiment-validate warns of is not valid",
     )
     add("--archive-list", action="store_true", help="List the runs of the archive")
     add("--archive-show", metavar="RUN", help="Show one run, named by its folder, key or id")
@@ -72,7 +103,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="args",
         default=DEFAULT_FILES,
     )
-    parser.addini("experiment_archive", "Archive root, relative to the root folder", default="results")
+    parser.addini("experiment_archive", "Archive root, relative to the ini file", default="results")
     parser.addini("experiment_seed", "The number from which the seeds of all runs derive", default="0")
     parser.addini(
         "experiment_snapshot_interval",
@@ -114,6 +145,10 @@ def pytest_load_initial_conftests(
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer a report option without collecting anything."""
+    if config.option.experiment_validate:
+        from expedition.plugin.validation import ask_only
+
+        ask_only(config)
     if config.option.archive_repair:
         from expedition.plugin.repair import repair_archive
 

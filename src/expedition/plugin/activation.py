@@ -53,18 +53,28 @@ def _override_ini(config: pytest.Config, name: str, value: str) -> None:
 def activate(config: pytest.Config) -> None:
     """Register what this process needs to run experiments. Raises `pytest.UsageError` for bad options."""
     from expedition.errors import ExperimentError
-    from expedition.plugin import hookspecs
+    from expedition.plugin import hookspecs, launch
     from expedition.plugin.codecs import HookCodecs
     from expedition.plugin.collection import ExperimentCollection
     from expedition.plugin.execution import RunExecution
     from expedition.plugin.fixtures import RunFixtures
+    from expedition.plugin.hooks import ExperimentHooks
+    from expedition.plugin.sending import SendableReports
     from expedition.plugin.signals import Signals
 
+    launch.take_over(config)
     try:
         settings = Settings.from_config(config)
     except ExperimentError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SETTINGS] = settings
+    if getattr(config.option, "setuponly", False) or getattr(config.option, "setupplan", False):
+        raise pytest.UsageError(
+            "--setup-only and --setup-plan would set up runs that never run; --collect-only previews the sweeps, "
+            "--fixtures-per-test shows what each run asks for"
+        )
+    if config.option.showfixtures or config.option.show_fixtures_per_test:
+        config.option.collectonly = True  # pytest collects for these as well, and runs nothing
     _limit_threads(config)
     for pattern in settings.file_patterns:
         config.addinivalue_line("python_files", pattern)
@@ -76,12 +86,15 @@ def activate(config: pytest.Config) -> None:
     manager.register(codecs, "expedition-codecs")
     signals = Signals()
     signals.install()
-    collection = ExperimentCollection(config, settings)
+    hooks = ExperimentHooks(config)
+    collection = ExperimentCollection(config, settings, hooks)
     execution = RunExecution(config, settings, collection, signals)
     manager.register(signals, "expedition-signals")
+    manager.register(hooks, "expedition-hooks")
     manager.register(collection, "expedition-collection")
     manager.register(RunFixtures(), "expedition-fixtures")
     manager.register(execution, "expedition-execution")
+    manager.register(SendableReports(), "expedition-sending")
     if worker is not None:
         from expedition.plugin.worker import SweepWorker
 
@@ -94,6 +107,10 @@ def activate(config: pytest.Config) -> None:
         manager.register(
             SweepController(config, settings, collection, execution, signals), "expedition-controller"
         )
+        if config.option.experiment_validate:
+            from expedition.plugin.validation import Validation
+
+            manager.register(Validation(config, settings, collection), "expedition-validation")
         if config.getoption("dist", "no") != "no":
             from expedition.plugin.scheduling import SurvivingSchedulers
 

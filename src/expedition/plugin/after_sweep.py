@@ -14,22 +14,24 @@ from expedition.archive.commits import latest_commits
 from expedition.archive.expansions import append_expansion, read_expansions
 from expedition.archive.record import summary_of
 from expedition.archive.sweep import SweepFolder
+from expedition.authoring.after_sweep import after_sweep_of
 from expedition.authoring.design import as_points
 from expedition.authoring.growth import PlanGrowth
-from expedition.authoring.marker import after_sweep_of
 from expedition.authoring.plan import PlannedRun
-from expedition.errors import DamagedError, ExpeditionError
-from expedition.plugin.execution import SweepBinding, end_in_user_code
+from expedition.errors import DamagedError
+from expedition.plugin.binding import SweepBinding
+from expedition.plugin.calling import recorded
+from expedition.plugin.ending import STOPS
 from expedition.plugin.publishing import ActiveSweep
+from expedition.plugin.run_making import run_log
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
+from expedition.plugin.surroundings import Surroundings
 from expedition.recording import Run, layout, outcomes
 from expedition.recording.attempts import set_aside
-from expedition.recording.figures import OpenFigures
 from expedition.recording.meta import RunIdentity
 from expedition.recording.output import Output
-from expedition.recording.seeds import GlobalRandomState, derive_seed
-from expedition.recording.variables import HeldVariables
+from expedition.recording.seeds import derive_seed
 
 SUMMARY_ID = "summary"
 SUMMARY_INDEX = -1
@@ -69,7 +71,7 @@ class AfterSweep:
         self._settings = settings
         self._signals = signals
         self._say = say
-        self._capture = str(config.getoption("capture"))
+        self._capture = str(config.getoption("capture", "no"))
 
     def call(self, sweep: ActiveSweep, binding: SweepBinding, growth: PlanGrowth) -> Called:
         """Call the function of a sweep whose trajectory is published.
@@ -82,44 +84,16 @@ class AfterSweep:
         function = sweep.plan.after_sweep
         assert function is not None
         run, output = self._make_run(sweep, binding)
-        held = HeldVariables(function.__globals__)
-        random, figures = GlobalRandomState(), OpenFigures()
-        variables = {
-            name: run.params[name]
-            for name, parameter in sweep.plan.parameters.items()
-            if parameter.kind == "variable" and name in run.params
-        }
-        status, reason = outcomes.DONE, ""
-        error: BaseException | None = None
-        called = Called([], False)
-        random.seed(run.seed)
-        figures.remember()
+        plan, called = sweep.plan, Called([], False)
+        surroundings, entry = Surroundings(plan.lineage), function.__code__
         try:
-            run.start()
-            held.hold(variables)
-            with self._signals:
-                output.redirect()
-            called = self._call(function, run, sweep, growth)
-        except (KeyboardInterrupt, pytest.exit.Exception) as stop:
-            status, error = outcomes.INTERRUPTED, stop
+            with recorded(run, output, surroundings, plan.parameters, entry=entry, signals=self._signals):
+                called = self._call(function, run, sweep, growth)
+        except STOPS:
             raise
-        except (outcomes.SkipRun, pytest.skip.Exception) as skipped:
-            status, reason = outcomes.SKIPPED, str(skipped)
-        except outcomes.PruneRun as pruned:
-            status, reason = outcomes.PRUNED, str(pruned)
         except BaseException as failure:
-            if isinstance(failure, ExpeditionError):
-                end_in_user_code(failure)
-            status, error = outcomes.FAILED, failure
-            called = Called([], False, failure)
-        finally:
-            with self._signals:
-                output.release()
-                held.restore()
-                random.restore()
-                figures.close_new()
-                run.finish(status, error=error, entry=function.__code__, reason=reason)
-        if run.status == outcomes.FAILED and called.error is None:
+            return Called([], False, failure)
+        if run.status == outcomes.FAILED:
             return Called([], False, OSError("\n".join(run.problems)))
         return called
 
@@ -168,11 +142,7 @@ class AfterSweep:
             folder=folder,
             sweep=sweep.path,
         )
-        output = Output(
-            str(folder / layout.LOG_FILE),
-            descriptors=self._capture == "fd",
-            echo=self._capture in ("no", "tee-sys"),
-        )
+        output = run_log(folder, self._capture)
         return Run(identity, None, SummaryListener(plan.name, self._say), output), output
 
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import inspect
+import re
 import tokenize
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import FunctionType
 from typing import Any
 
 import pytest
 
 from expedition.archive.expansions import Expansion
+from expedition.authoring.after_sweep import check_after_sweeps
 from expedition.authoring.growth import PlanGrowth
-from expedition.authoring.marker import ExperimentSpec, check_after_sweeps, spec_of
+from expedition.authoring.lineage import CONFIG_SUFFIXES, Lineage, experiments_in, lineage_of
 from expedition.authoring.parameters import MISSING, RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
+from expedition.authoring.special import special_of
+from expedition.authoring.specs import spec_of
 from expedition.errors import ExperimentError, near_matches
+from expedition.plugin.findings import Finding
+from expedition.plugin.hooks import ExperimentHooks
+from expedition.plugin.modules import ExperimentConfig, ExperimentModule, ForeignFile
 from expedition.plugin.settings import Settings
+from expedition.plugin.stages import check_stages
 from expedition.recording import layout
 
 RUN_ARGUMENT = "expedition_run"
@@ -39,17 +49,19 @@ class ExperimentCollection:
     idle : files that such a worker need not import, since they have no run in its generation.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, hooks: ExperimentHooks) -> None:
+        self.hooks = hooks
+        hooks.use_plans(lambda item: item.stash.get(PLAN, None))
         self._config = config
         self._settings = settings
         self._archive = settings.archive.resolve()
         self.plans: dict[str, SweepPlan] = {}
-        self.errors: list[str] = []
+        self.errors: list[Finding] = []
         self.warnings: list[str] = []
         self.expansions: Callable[[str, SweepPlan], Iterable[Expansion]] | None = None
         self.first: Mapping[str, int] = {}
         self.idle: frozenset[Path] = frozenset()
-        self._sources: dict[Path, str] = {}
+        self._lineages: dict[Path, dict[str, Lineage | ExperimentError]] = {}
         self._places: dict[str, tuple[pytest.Module, str, Any]] = {}
         self._growths: dict[str, PlanGrowth] = {}
         self._start = 0
@@ -70,6 +82,35 @@ class ExperimentCollection:
         matches = any(fnmatch.fnmatch(collection_path.name, p) for p in self._settings.file_patterns)
         return None if matches else True
 
+    def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> ExperimentModule:
+        """Collect an experiment file."""
+        return ExperimentModule.prepared_by(self.prepare, parent, path=module_path)
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """Collect a config; `pytest_ignore_collect` has left out what is no experiment file."""
+        if file_path.suffix in CONFIG_SUFFIXES:
+            return ExperimentConfig.prepared_by(self.prepare, parent, path=file_path)
+        return ForeignFile.from_parent(parent, path=file_path) if file_path.suffix != ".py" else None
+
+    def prepare(self, module: pytest.Module) -> None:
+        """Load what the experiments of a module extend and include, with its fixtures and hooks."""
+        namespace = vars(module.obj)
+        text = ""
+        if module.path.suffix not in CONFIG_SUFFIXES:
+            with tokenize.open(module.path) as stream:
+                text = stream.read()
+        lineages: dict[str, Lineage | ExperimentError] = {}
+        for name, function in experiments_in(namespace).items():
+            try:
+                lineages[name] = lineage_of(
+                    function, namespace, path=module.path, text=text, includes=self._settings.includes
+                )
+            except ExperimentError as error:
+                lineages[name] = error
+        self._lineages[module.path] = lineages
+        check_after_sweeps(namespace)
+        self.hooks.prepare(module, [found for found in lineages.values() if isinstance(found, Lineage)])
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makeitem(
         self, collector: pytest.Module | pytest.Class, name: str, obj: object
@@ -78,22 +119,26 @@ class ExperimentCollection:
         if not isinstance(collector, pytest.Module):
             return []
         spec = spec_of(obj)
-        function: Any = obj
-        if spec is None or function.__module__ != collector.obj.__name__ or function.__name__ != name:
+        if spec is None or name not in self._lineages.get(collector.path, ()):
             return []
-        for mark in getattr(function, "pytestmark", ()):
+        function: Any = obj
+        try:
+            plan = self._plan(collector, function)
+        except ExperimentError as error:
+            made_here = function.__code__.co_filename == str(collector.path)  # and not by extend
+            base = spec.base if collector.path.suffix not in CONFIG_SUFFIXES else None
+            line = base.line if base is not None and not made_here else 0
+            self._refuse(collector.path, error, function.__code__ if made_here else None, line)
+            return []
+        called = _function_of(plan.lineage)
+        for mark in getattr(called, "pytestmark", ()):
             if mark.name == "parametrize":
                 names = mark.args[0] if mark.args else ""
                 self._refuse(collector.path, _foreign_axis(name, str(names)), function.__code__)
                 return []
-        try:
-            plan = self._plan(collector, function, spec)
-        except ExperimentError as error:
-            self._refuse(collector.path, error, getattr(function, "__code__", None))
-            return []
         node = f"{collector.nodeid}::{name}"
         self.plans[node] = plan
-        self._places[node] = collector, name, function
+        self._places[node] = collector, name, called
         items = self._items(node, 0)
         if items:
             self._check_arguments(collector.path, plan, items[0])
@@ -187,7 +232,11 @@ class ExperimentCollection:
         if self._start >= len(self.plans[node].runs):
             return []
         collector, name, function = self._places[node]
-        return list(collector._genfunctions(name, function))
+        items: list[pytest.Item] = []
+        for item in collector._genfunctions(name, function):
+            item.obj = function  # pytest would take what stands in the module under the name
+            items.append(item)
+        return items
 
     def _expand(self, items: list[pytest.Item]) -> None:
         """Add what expansions added to the sweeps, behind the items of their experiment."""
@@ -205,9 +254,7 @@ class ExperimentCollection:
                 try:
                     runs = self.growth_of(node).runs_of(points, origin=expansion.place)
                 except ExperimentError as error:
-                    self.errors.append(
-                        f"{plan.file}: {error}; take the line out of the file to go without it"
-                    )
+                    self._refuse_plan(plan, f"{error}; take the line out of the file to go without it")
                     continue
                 added += self.add(node, runs)
             if added:
@@ -218,27 +265,18 @@ class ExperimentCollection:
                 report = pytest.CollectReport(node, "passed", None, [*added])
                 self._config.hook.pytest_collectreport(report=report)
 
-    def _plan(self, collector: pytest.Module, function: Any, spec: ExperimentSpec) -> SweepPlan:
+    def _plan(self, collector: pytest.Module, function: Any) -> SweepPlan:
         path = collector.path
-        if path not in self._sources:
-            with tokenize.open(path) as stream:
-                self._sources[path] = stream.read()
-            check_after_sweeps(vars(collector.obj))
-        module = vars(collector.obj)
-        siblings = sum(
-            spec_of(value) is not None
-            and value.__module__ == collector.obj.__name__
-            and value.__name__ == name
-            for name, value in module.items()
-        )
+        known = self._lineages[path]
+        lineage = known[function.__name__]
+        if isinstance(lineage, ExperimentError):
+            raise lineage
         return plan_sweep(
-            function,
-            spec,
-            module=module,
-            source=self._sources[path],
+            lineage,
             file=self._relative(path),
-            namespace=self._namespace(path, function.__name__ if siblings > 1 else None),
+            namespace=self._namespace(path, function.__name__ if len(known) > 1 else None),
             overrides=self._settings.overrides,
+            special=special_of(lineage, **self._settings.special),
         )
 
     def _relative(self, path: Path) -> str:
@@ -268,6 +306,10 @@ class ExperimentCollection:
                     f"default, or sweep over it, to make it a parameter",
                     item.function.__code__,
                 )
+        try:
+            check_stages(item, plan.parameters)
+        except ExperimentError as error:
+            self._refuse(path, f"{plan.name}: {error}", item.function.__code__)
         for name, parameter in plan.parameters.items():
             if parameter.default is MISSING and name not in plan.fixed and name not in plan.swept:
                 self._refuse(path, f"{plan.name}: parameter {name} has no value", item.function.__code__)
@@ -278,7 +320,7 @@ class ExperimentCollection:
         for name in item.callspec.params:
             if name not in own:
                 message = _foreign_axis(plan.name, name)
-                if not any(message in known for known in self.errors):
+                if not any(message == known.text for known in self.errors):
                     self._refuse(path, message, item.function.__code__)
                 return True
         return False
@@ -289,9 +331,10 @@ class ExperimentCollection:
         for plan in self.plans.values():
             other = seen.setdefault((plan.file, plan.name), plan)
             if other is not plan:
-                self.errors.append(
-                    f"{plan.file}: {other.function} and {plan.function} are both called {plan.name!r}; give one "
-                    f"of them another name"
+                self._refuse_plan(
+                    plan,
+                    f"{other.function} and {plan.function} are both called {plan.name!r}; give one of them "
+                    f"another name",
                 )
 
     def _part_namespaces(self) -> None:
@@ -320,11 +363,19 @@ class ExperimentCollection:
         try:
             check_names(where, known)
         except ExperimentError as error:
-            self.errors.append(f"--where: {error}")
+            self.errors.append(Finding(f"--where: {error}"))
 
     def _refuse(self, path: Path, error: object, code: Any = None, line: int = 0) -> None:
         line = line or (code.co_firstlineno if code is not None else 0)
-        self.errors.append(f"{self._relative(path)}{f':{line}' if line else ''}: {error}")
+        text = str(error)
+        if said := re.match(
+            rf"{re.escape(path.name)}(?:(?::|, line )(\d+))?: ", text
+        ):  # knows its place better
+            line, text = int(said[1] or line), text[said.end() :]
+        self.errors.append(Finding(text, path, self._relative(path), line))
+
+    def _refuse_plan(self, plan: SweepPlan, text: str) -> None:
+        self.errors.append(Finding(text, plan.lineage.own.source.path, plan.file))
 
 
 def _foreign_axis(experiment: str, name: str) -> str:
@@ -332,6 +383,25 @@ def _foreign_axis(experiment: str, name: str) -> str:
         f"{experiment}: {name!r} is parametrized by pytest, which the record of a run would not show; sweep over "
         f"a parameter with @experiment.parametrize({name!r}, …)"
     )
+
+
+def _function_of(lineage: Lineage) -> Any:
+    """What pytest is to call: the function of the base goes by the name and has the marks of what extends it."""
+    body, own = lineage.body, lineage.own.function
+    if body is own:
+        return own
+    function = FunctionType(
+        body.__code__, body.__globals__, own.__name__, body.__defaults__, body.__closure__
+    )
+    functools.update_wrapper(function, body, assigned=("__doc__", "__annotations__"))
+    del function.__wrapped__  # type: ignore[attr-defined]
+    function.__kwdefaults__ = body.__kwdefaults__
+    if hasattr(body, "__wrapped__"):
+        function.__wrapped__ = body.__wrapped__  # type: ignore[attr-defined]
+    marks = [*getattr(body, "pytestmark", ()), *getattr(own, "pytestmark", ())]
+    if marks:
+        function.pytestmark = marks  # type: ignore[attr-defined]
+    return function
 
 
 def node_of(item: pytest.Item) -> str:

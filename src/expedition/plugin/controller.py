@@ -12,18 +12,22 @@ import pytest
 from expedition.archive.liveness import is_held
 from expedition.authoring.plan import check_overrides
 from expedition.errors import ExperimentError
+from expedition.plugin import launch
 from expedition.plugin.after_sweep import AfterSweep
+from expedition.plugin.analysis import AnalysisFailures
 from expedition.plugin.collection import ExperimentCollection
 from expedition.plugin.execution import RunExecution
+from expedition.plugin.findings import Finding
 from expedition.plugin.generations import Generations, LocalLoop
 from expedition.plugin.live import Progress
 from expedition.plugin.opening import SweepOpening
 from expedition.plugin.publishing import ActiveSweep, Publisher
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
-from expedition.plugin.summary import preview_lines, show_failure, size_line, summary_lines
+from expedition.plugin.summary import preview_lines, show_failure, size_line
 from expedition.plugin.sweeps import check_archive
 from expedition.recording import layout, outcomes
+from expedition.recording.cache import Cache
 
 
 class SweepController:
@@ -44,6 +48,8 @@ class SweepController:
         self._reporter: pytest.TerminalReporter | None = None
         self._session: pytest.Session
         self._progress: Progress | None = None
+        self._stale: dict[str, None] = {}
+        self._analyses = AnalysisFailures()
         self._publisher = Publisher(settings.snapshot_interval)
         self._generations = Generations(
             config,
@@ -133,23 +139,25 @@ class SweepController:
         return (yield)
 
     def _check(self) -> None:
-        errors = list(self._collection.errors)
+        errors = self._collection.errors
         self._messages.extend(self._collection.warnings)
         plans = list(self._collection.plans.values())
         if plans:
             try:
                 check_overrides(self._settings.overrides, plans)
             except ExperimentError as error:
-                errors.append(str(error))
+                errors.append(Finding(str(error)))
         try:
             warning = check_archive(self._settings.archive)
+            if self._config.option.experiment_cache_clear:
+                Cache(self._settings.archive).clear()
         except ExperimentError as error:
-            errors.append(str(error))
+            errors.append(Finding(str(error)))
         else:
             if warning:
                 self._messages.append(warning)
         if errors:
-            raise pytest.UsageError("\n".join(errors))
+            raise pytest.UsageError("\n".join(map(str, errors)))
 
     def _get_ready(self) -> None:
         self._publisher.take(self.sweeps.values())
@@ -168,6 +176,7 @@ class SweepController:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a starting worker the sweep folders, and which runs it is to leave out."""
         node.workerinput["expedition"] = self._opening.orders()
+        launch.pass_on(self._config, node.workerinput)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -248,6 +257,9 @@ class SweepController:
         if facts is not None:
             sweep = self.sweeps.get(facts["node"])
             if sweep is not None:
+                sweep.applied.update(facts.get("hooks", ()))
+                self._stale.update(dict.fromkeys(facts.get("stale", ())))
+                self._analyses.add(report.nodeid, facts.get("analysis", ()))
                 self._count(
                     sweep, facts["index"], facts["status"], facts["duration"], facts["error"], report.nodeid
                 )
@@ -290,9 +302,14 @@ class SweepController:
         self._messages[:] = [m for m in self._messages if not m.startswith("only ")]
         self._publisher.end()
         self._opening.release()
+        self._opening.show_debug_runs()
+        self._opening.tell()
         missing = sum(sweep.unfinished for sweep in self.sweeps.values())
         if missing and self._progress is not None:
-            self._messages.append(f"{missing} selected runs did not finish; --resume goes on with them")
+            is_kept = any(sweep.unfinished and not sweep.plan.special.debug for sweep in self.sweeps.values())
+            remedy = "--resume goes on with them" if is_kept else "a debug run begins anew"
+            self._messages.append(f"{missing} selected runs did not finish; {remedy}")
+        self._messages.extend(self._unapplied_hooks())
         bad = (
             missing
             or self._generations.failures
@@ -315,9 +332,18 @@ class SweepController:
             session.exitstatus = pytest.ExitCode.OK  # everything is settled: nothing to do is no failure
         return result
 
+    def _unapplied_hooks(self) -> list[str]:
+        """Messages on hooks that no run applied; a run that failed may not have come to where it would."""
+        whole = [
+            (sweep.plan, sweep.applied)
+            for sweep in self.sweeps.values()
+            if set(sweep.statuses.values()) == {outcomes.DONE}
+        ]
+        return self._collection.hooks.unapplied(whole)
+
     def pytest_unconfigure(self) -> None:
         """Give back the sweeps that were held where the session never came to its end."""
-        self._opening.release()
+        self._opening.close()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table per experiment, and where everything is."""
@@ -333,11 +359,9 @@ class SweepController:
         for sweep in self.sweeps.values():
             if sweep.folder is not None:
                 terminalreporter.section(sweep.plan.name, sep="-")
-                keys = {run.key for run in sweep.plan.runs}
-                base = self._config.invocation_params.dir
-                for line in summary_lines(sweep.path, keys=keys, base=base):
+                for line in sweep.summary or self._opening.summary_of(sweep):
                     terminalreporter.write_line(line)
-        if not self._collection.plans:
+        if not self._collection.plans and not self._collection.errors:
             terminalreporter.write_line(
                 f"no function is marked with @experiment in the files named {' '.join(self._settings.file_patterns)}"
             )
@@ -347,6 +371,10 @@ class SweepController:
                 terminalreporter.write_line(
                     f"{plan.name}: nothing to do in {resumption.sweep.path.name}: {resumption.describe(plan)}"
                 )
+        for line in self._analyses.lines(self._config.invocation_params.dir):
+            terminalreporter.write_line(line, red=True)
+        for reason in self._stale:
+            terminalreporter.write_line(f"stale: {reason}")
         for message in self._messages:
             terminalreporter.write_line(f"warning: {message}", yellow=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from expedition.plugin.execution import LIVE
+from expedition.plugin.live_run import LIVE
 from expedition.recording import Run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -12,22 +13,27 @@ from typing import Any
 import pytest
 
 from expedition.archive.expansions import Expansion, read_expansions
+from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
 from expedition.errors import ExperimentError
+from expedition.plugin import launch
 from expedition.plugin.after_sweep import is_due
+from expedition.plugin.binding import SweepBinding
 from expedition.plugin.collection import PLANNED_RUN, ExperimentCollection, node_of, run_index
-from expedition.plugin.execution import RunExecution, SweepBinding
+from expedition.plugin.debug_runs import DebugRuns
+from expedition.plugin.execution import RunExecution
+from expedition.plugin.locks import hold_sweep, release
 from expedition.plugin.publishing import ActiveSweep
 from expedition.plugin.settings import Settings
+from expedition.plugin.summary import summary_lines
 from expedition.plugin.sweeps import (
     Invocation,
     NewRows,
     Resumption,
     create_sweep,
     find_last,
-    hold_sweep,
-    release_sweep,
 )
+from expedition.recording.masking import MASKED, Mask
 
 
 class SweepOpening:
@@ -52,6 +58,7 @@ class SweepOpening:
         self._collection = collection
         self._execution = execution
         self._locks: list[Any] = []
+        self._debug = DebugRuns()
         self._settled: set[str] = set()
         self.sweeps: dict[str, ActiveSweep] = {}
         self.resumptions: dict[str, Resumption] = {}
@@ -60,7 +67,7 @@ class SweepOpening:
 
     def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
         """With ``--resume`` find the last sweep of a plan, and what was added to it after its design."""
-        if not self._settings.resume:
+        if not self._settings.resume or plan.special.debug:
             return []
         try:
             found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
@@ -103,7 +110,7 @@ class SweepOpening:
 
     def open(self) -> None:
         """Make the sweep folders, or go on in those that are resumed. Raises `pytest.UsageError`."""
-        invocation = Invocation(self._settings, self._argv(), self._options())
+        invocation = Invocation(self._settings, self._argv(), self._options(), mask=self._mask())
         invocation.collect()
         self.line = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -123,6 +130,16 @@ class SweepOpening:
                 self._open_sweep(sweep, invocation, conftests)
         except ExperimentError as error:
             raise pytest.UsageError(str(error)) from None
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the program that started this pytest, if one did, where the runs are."""
+        for node, plan in self._collection.plans.items():
+            folder = self.sweeps[node].folder if node in self.sweeps else None
+            if node in self.resumptions:
+                folder = self.resumptions[node].sweep
+            if folder is not None:
+                launch.tell_sweep(self._config, node, folder.path, {run.key for run in plan.runs})
 
     def _open_sweep(self, sweep: ActiveSweep, invocation: Invocation, conftests: list[Path]) -> None:
         resumption = sweep.resumption
@@ -130,7 +147,7 @@ class SweepOpening:
         attempts: dict[int, int] = {}
         skip: frozenset[str] = frozenset()
         if resumption is None:
-            sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests)
+            sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests, debug=self._debug)
             self._locks.append(hold_sweep(sweep.folder.path))
             sweep.rows = NewRows(sweep.plan, sweep.folder)
         else:
@@ -153,7 +170,16 @@ class SweepOpening:
         self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip))
 
     def _argv(self) -> list[str]:
-        return [Path(sys.argv[0]).name, *(str(a) for a in self._config.invocation_params.args)]
+        given = [Path(sys.argv[0]).name, *(str(a) for a in self._config.invocation_params.args)]
+        secrets = {name for plan in self._collection.plans.values() for name in plan.secrets}
+        if secrets:  # as they are written they may not be what is meant: quotes, escapes, numbers
+            assigned = re.compile(rf"((?:-P|--param=)?(?:[\w./-]+:)?(?:{'|'.join(secrets)})=).*", re.DOTALL)
+            given = [assigned.sub(rf"\1{MASKED}", a) if assigned.match(a) else a for a in given]
+        return [self._mask().text(argument) for argument in given]
+
+    def _mask(self) -> Mask:
+        """Hides the secrets of all experiments."""
+        return Mask(value for plan in self._collection.plans.values() for value in plan.concealed)
 
     def _options(self) -> dict[str, Any]:
         option = self._config.option
@@ -197,9 +223,30 @@ class SweepOpening:
                 }
         return orders
 
+    def show_debug_runs(self) -> None:
+        """Put the folders of debug runs into their place, now that nothing is written any more."""
+        for sweep in self.sweeps.values():
+            if sweep.plan.special.debug and sweep.folder is not None:
+                hidden, place = sweep.path, self._debug.place_of(sweep.path)
+                # What stands there may be another one at any moment: it is not read again.
+                sweep.summary = self.summary_of(sweep, place=place)
+                self._debug.swap_in(hidden)
+                sweep.folder = SweepFolder(place, sweep.folder.manifest)
+
+    def summary_of(self, sweep: ActiveSweep, *, place: Path | None = None) -> list[str]:
+        """The lines that sum up a sweep at the end; `place` is where its folder will be, if it is to be moved."""
+        keys = {run.key for run in sweep.plan.runs}
+        base = self._config.invocation_params.dir
+        return list(summary_lines(sweep.path, keys=keys, base=base, place=place))
+
     def release(self) -> None:
         """Give back the sweeps that were held."""
         for lock in self._locks:
             if lock is not None:
-                release_sweep(lock)
+                release(lock)
         self._locks.clear()
+
+    def close(self) -> None:
+        """Give back all that is held, also where the session did not come to its end."""
+        self.release()
+        self._debug.release()

@@ -36,9 +36,11 @@ class ActiveSweep:
     Attributes
     ----------
     selected, statuses : indices of the runs of the plan that are to run, and how they ended.
+    applied : names of the hooks that runs applied.
     first : index of the first run of the present generation; `generation` counts them from 0, the design.
     expansions : up to which byte the expansions of the sweep folder are in the plan.
     rows : makes the manifest rows of further runs.
+    summary : the lines that sum it up at the end, where they were made before its folder moved.
     """
 
     node: str
@@ -47,10 +49,12 @@ class ActiveSweep:
     folder: SweepFolder | None = None
     resumption: Resumption | None = None
     statuses: dict[int, str] = field(default_factory=dict)
+    applied: set[str] = field(default_factory=set)
     generation: int = 0
     first: int = 0
     expansions: int = 0
     rows: NewRows | None = None
+    summary: list[str] = field(default_factory=list)
     shown: Content = (-1, -1, -1)
     published: float = 0.0
     wait: float = 0.0

@@ -10,8 +10,8 @@ import pytest
 
 from expedition.archive import Archive
 from expedition.errors import ExperimentError
+from expedition.plugin.locks import hold_sweep, release
 from expedition.plugin.settings import archive_root
-from expedition.plugin.sweeps import hold_sweep, release_sweep
 from expedition.recording import layout
 
 
@@ -58,4 +58,4 @@ def _held(sweep: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        release_sweep(lock)
+        release(lock)

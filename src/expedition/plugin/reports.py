@@ -9,6 +9,7 @@ import pytest
 
 from expedition.archive import Archive
 from expedition.errors import ExpeditionError
+from expedition.plugin.printing import print_text
 from expedition.plugin.settings import archive_root
 from expedition.reporting.runs import list_runs, show_run
 
@@ -37,11 +38,11 @@ def print_report(config: pytest.Config) -> int:
         elif option.archive_show is not None:
             text = show_run(Archive(root).run(option.archive_show), format=option.archive_format)
         else:
-            text = list_runs(Archive(root), format=option.archive_format)
+            text = list_runs(Archive(root), format=option.archive_format, testing=option.testing)
     except ExpeditionError as error:
         raise pytest.UsageError(str(error)) from None
     try:
-        print(text)
+        print_text(text)
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as head has seen enough
         sys.stdout = None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from expedition.authoring.expressions import Expression, compile_expression
-from expedition.authoring.plan import Override
+from expedition.authoring.modules import use_root
+from expedition.authoring.overrides import Override
+from expedition.authoring.specs import Include
 from expedition.authoring.text import load_mapping_file
 from expedition.errors import ExperimentError
+from expedition.plugin import launch
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,20 @@ class Settings:
     resume: bool
     snapshot_interval: float
     max_generations: int
+    includes: tuple[Include, ...]
+    special: Mapping[str, Any]
+    why_stale: bool
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
         """Read the options. Raises `ExperimentError` naming the option and the remedy."""
         option = config.option
+        use_root(config.rootpath)
         paths = [_absolute(config, argument) for argument in option.experiments]
         paths += [_absolute(config, argument) for argument in option.file_or_dir or ()]
         overrides = [override for name in option.params_file for override in _from_file(config, name)]
         overrides += [Override.from_option(argument) for argument in option.param]
+        overrides += launch.read_overrides(config)
         return cls(
             rootdir=config.rootpath,
             roots=tuple(dict.fromkeys(path if path.is_dir() else path.parent for path in paths)),
@@ -58,14 +67,31 @@ class Settings:
             resume=bool(option.resume),
             snapshot_interval=_seconds(str(config.getini("experiment_snapshot_interval"))),
             max_generations=_generations(str(config.getini("experiment_max_generations"))),
+            includes=tuple(
+                Include(text, config.invocation_params.dir / "the folder of the command")
+                for text in _texts("--include", option.include)
+            ),
+            why_stale=bool(option.why_stale),
+            special={
+                "debug": bool(option.debug_run),
+                "testing": bool(option.testing),
+                "caching": not option.no_experiment_cache,
+                "prefix": option.run_prefix,
+            },
         )
 
 
 def archive_root(config: pytest.Config) -> Path:
-    """The archive root of the options or the ini file, absolute."""
+    """The archive root of the options or the ini file, absolute.
+
+    Where no ini file says what the root folder is, pytest takes one that contains all given paths, so that
+    experiments elsewhere would put their archive into a folder that nobody named, and reports would not find it.
+    """
     if config.option.archive:
         return Path(config.invocation_params.dir / config.option.archive)
-    return Path(config.rootpath / str(config.getini("experiment_archive")))
+    known = config.inipath is not None or config.option.rootdir
+    base = config.rootpath if known else config.invocation_params.dir
+    return Path(base / str(config.getini("experiment_archive")))
 
 
 def _absolute(config: pytest.Config, argument: str) -> Path:

@@ -29,9 +29,12 @@ def size_line(plan: SweepPlan, selected: set[int]) -> str:
     """Name and size of a sweep: ``exp_a: 12 runs (4 points × 3 replicates, 6 selected)``."""
     count = f"{len(plan.runs)} runs" if len(plan.runs) != 1 else "1 run"
     points = len(plan.runs) // plan.replicates
-    parts = [f"{points} points × {plan.replicates} replicates"] if plan.replicates > 1 else []
+    shown = "1 point" if points == 1 else f"{points} points"
+    parts = [f"{shown} × {plan.replicates} replicates"] if plan.replicates > 1 else []
     if len(selected) < len(plan.runs):
         parts.append(f"{len(selected)} selected")
+    if plan.special.testing:
+        parts.append("testing mode")
     return f"{plan.name}: {count}{' (' + ', '.join(parts) + ')' if parts else ''}"
 
 
@@ -60,13 +63,15 @@ def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | 
         )
     if plan.fixed:
         yield "constant: " + ", ".join(
-            f"{name}={format_cell(value, 40)}" for name, value in plan.fixed.items()
+            f"{name}={format_cell(value, 40)}" for name, value in plan.shown.items()
         )
     yield ""
 
 
-def summary_lines(path: Path, *, keys: set[str], base: Path) -> Iterator[str]:
+def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None = None) -> Iterator[str]:
     """Yield the final table of the sweep folder `path`, and where it and its trajectory are, relative to `base`.
+
+    `place` is where the folder will be, if it is to be moved.
 
     The table holds the runs of the present design, whose run keys are `keys`; others are counted.
     """
@@ -109,12 +114,12 @@ def summary_lines(path: Path, *, keys: set[str], base: Path) -> Iterator[str]:
         yield f"runs: {shown}"
     if present < len(sweep.entries):
         yield f"not shown: {len(sweep.entries) - present} earlier runs that are no longer in the design"
-    yield f"sweep: {relative(path, base)}"
-    trajectory = path / layout.TRAJECTORY_FILE
-    if trajectory.exists():
-        yield f"trajectory: {relative(trajectory, base)}"
+    place = path if place is None else place
+    yield f"sweep: {relative(place, base)}"
+    if (path / layout.TRAJECTORY_FILE).exists():
+        yield f"trajectory: {relative(place / layout.TRAJECTORY_FILE, base)}"
     if (path / layout.SUMMARY_FOLDER / layout.META_FILE).exists():
-        yield f"summary: {relative(path / layout.SUMMARY_FOLDER, base)}"
+        yield f"summary: {relative(place / layout.SUMMARY_FOLDER, base)}"
 
 
 def show_failure(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,22 @@ from expedition.archive import Archive
 from expedition.archive.commits import latest_commits
 from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
+from expedition.authoring.analysis import analyses_of
+from expedition.authoring.hooks import described_hooks
 from expedition.authoring.identity import folder_name
 from expedition.authoring.parameters import MISSING
 from expedition.authoring.plan import PlannedRun, SweepPlan
+from expedition.authoring.special import Special
 from expedition.errors import DamagedError, ExperimentError
+from expedition.plugin.debug_runs import DebugRuns
+from expedition.plugin.locks import hold_sweep
 from expedition.plugin.settings import Settings
 from expedition.recording import layout, outcomes
 from expedition.recording.files import replace_file
+from expedition.recording.masked_sources import masked_source
+from expedition.recording.masking import NO_MASK, Mask
 from expedition.recording.provenance import collect_provenance, git_diff
-from expedition.recording.snapshot import local_sources, write_snapshot
+from expedition.recording.snapshot import code_file_of, local_sources, write_snapshot
 from expedition.reporting.tables import format_cell
 from expedition.values import decode, encode
 
@@ -39,8 +47,6 @@ _DIGITS = "23456789abcdefghijkmnpqrstuvwxyz"
 """Digits to base 32 in the order of their characters; four of them tell microseconds."""
 
 _NO_VALUE = object()
-_TRIES = 10
-"""How often a lock is taken anew that was given back at the same moment."""
 
 
 @dataclass
@@ -66,7 +72,7 @@ class Resumption:
         known = self.sweep.manifest["parameters"]
         parts = [f"{name} is new" for name in plan.parameters if name not in known]
         parts += [f"{name} is gone" for name in known if name not in plan.parameters]
-        for name, value in plan.fixed.items():
+        for name, value in plan.shown.items():
             before = known.get(name, {}).get("value", _NO_VALUE)
             if before is not _NO_VALUE and before != encode(value, name=name):
                 parts.append(f"{name} was {format_cell(decode(before), 30)}, is {format_cell(value, 30)}")
@@ -91,12 +97,15 @@ class Invocation:
     options: Mapping[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     diff: tuple[bytes, bool] | None = None
+    mask: Mask = NO_MASK
 
     def collect(self) -> None:
         """Collect the provenance; takes some ten ms, mostly git."""
         root = self.settings.rootdir
         self.provenance = collect_provenance(rootdir=root, argv=self.argv, exclude=self.settings.archive)
         self.diff = git_diff(root, exclude=self.settings.archive)
+        if self.diff is not None:
+            self.diff = self.mask.bytes(self.diff[0]), self.diff[1]
         git = self.provenance.get("git")
         if self.diff is not None and isinstance(git, dict):
             git["diff"] = f"{layout.SOURCE_FOLDER}/{layout.DIFF_FILE}"
@@ -127,7 +136,8 @@ def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | Non
         except DamagedError:
             continue
         about = sweep.manifest["experiment"]
-        if (about["file"], about["function"]) == (plan.file, plan.function):
+        is_alike = bool(about.get("testing")) == plan.special.testing and not about.get("debug")
+        if (about["file"], about["function"]) == (plan.file, plan.function) and is_alike:
             _refuse_busy(sweep)
             lock = hold_sweep(path) if hold else None
             sweep = SweepFolder.open(
@@ -143,45 +153,6 @@ def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | Non
     return None
 
 
-def hold_sweep(path: Path) -> Any:
-    """Take the lock that one invocation holds while it works on the sweep folder `path`.
-
-    Raises `ExperimentError` when another one has it.
-    """
-    from filelock import FileLock, Timeout
-
-    file = path / layout.JOURNALS_FOLDER / "invocation.lock"
-    for _ in range(_TRIES):
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if is_held(file):
-                break
-            continue
-        if _is_in_place(lock):
-            return lock
-        lock.release()  # whoever had it before removed the file after it was opened here
-    raise ExperimentError(
-        f"{path} cannot be resumed: another invocation is at it; wait for its end, or end it with SIGTERM"
-    )
-
-
-def release_sweep(lock: Any) -> None:
-    """Give back the lock that `hold_sweep` took."""
-    with contextlib.suppress(OSError):  # Windows removes no open file
-        Path(lock.lock_file).unlink(missing_ok=True)  # still held: nobody takes it for a free one
-    lock.release()
-
-
-def _is_in_place(lock: Any) -> bool:
-    """Tell whether the locked file is the one that others find."""
-    try:
-        return os.path.samestat(os.fstat(lock._context.lock_file_fd), os.stat(lock.lock_file))
-    except FileNotFoundError:
-        return False
-
-
 def _refuse_busy(sweep: SweepFolder) -> None:
     for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
         if is_held(lock):
@@ -193,7 +164,7 @@ def _refuse_busy(sweep: SweepFolder) -> None:
 
 def _age(sweep: Path) -> tuple[str, int]:
     """When a sweep began: the second in its name, and within that when its manifest was written."""
-    return sweep.name.rpartition("-")[0], (sweep / layout.SWEEP_FILE).stat().st_mtime_ns
+    return sweep.name[: len("2026-01-01T00-00-00Z")], (sweep / layout.SWEEP_FILE).stat().st_mtime_ns
 
 
 def check_archive(archive: Path) -> str | None:
@@ -212,12 +183,17 @@ def check_archive(archive: Path) -> str | None:
     return f"only {free / 1e9:.1f} GB are free at {existing}" if free < LOW_DISK else None
 
 
-def create_sweep(plan: SweepPlan, invocation: Invocation, *, conftests: Iterable[Path]) -> SweepFolder:
-    """Make the sweep folder of a plan: manifest, sources, analysis script. Raises `ExperimentError`."""
+def create_sweep(
+    plan: SweepPlan, invocation: Invocation, *, conftests: Iterable[Path], debug: DebugRuns
+) -> SweepFolder:
+    """Make the sweep folder of a plan: manifest, sources, analysis script; that of a debug run is one of `debug`.
+
+    Raises `ExperimentError`.
+    """
     archive = invocation.settings.archive
     try:
         make_root(archive)
-        path = _new_folder(archive / plan.namespace)
+        path = _new_folder(archive / plan.namespace, plan.special, debug)
         _write_sources(path, plan, invocation, conftests)
         return SweepFolder.create(path, _manifest(plan, path, invocation))
     except OSError as error:
@@ -248,7 +224,7 @@ class NewRows:
         self._sweep = sweep
         known = sweep.parameters
         first = sweep.manifest["parameters"]
-        fixed = {name: encode(value, name=name) for name, value in plan.fixed.items()}
+        fixed = {name: encode(value, name=name) for name, value in plan.shown.items()}
         self.constants = {n: v for n, v in fixed.items() if n not in first or first[n].get("value", ...) != v}
         self.parameters = {
             name: _about(plan, name, fixed="default") for name in plan.parameters if name not in known
@@ -269,7 +245,7 @@ class NewRows:
 def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, Any]:
     sharded = len(plan.runs) > SHARD_ABOVE
     manifest: dict[str, Any] = {
-        "sweep": path.name,
+        "sweep": layout.DEBUG_FOLDER if plan.special.debug else path.name,
         "created": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "experiment": {
             "name": plan.name,
@@ -289,6 +265,15 @@ def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, 
         "digest": plan.digest(),
         "provenance": invocation.provenance,
     }
+    analyses = [one.reference(invocation.settings.rootdir) for one in analyses_of(plan.lineage)]
+    if analyses:
+        manifest["experiment"]["analysis"] = analyses
+    hooks = described_hooks(plan.lineage, invocation.settings.rootdir)
+    if hooks:
+        manifest["experiment"]["hooks"] = hooks
+    for name in ("debug", "testing", "prefix", "version"):
+        if getattr(plan.special, name):
+            manifest["experiment"][name] = getattr(plan.special, name)
     if plan.opaque:
         manifest["opaque_variables"] = dict(plan.opaque)
     if plan.grid is not None:
@@ -310,8 +295,8 @@ def _about(plan: SweepPlan, name: str, *, fixed: str = "value") -> dict[str, Any
         about["description"] = parameter.description
     about["swept"] = name in plan.swept
     if name in plan.fixed:
-        about[fixed] = encode(plan.fixed[name], name=name)
-    elif parameter.default is not MISSING:
+        about[fixed] = encode(plan.shown[name], name=name)
+    elif parameter.default is not MISSING and not parameter.is_secret:
         about["default"] = encode(parameter.default, name=name)
     about["origin"] = plan.origins.get(name, "")
     return about
@@ -331,15 +316,18 @@ def _row(
     }
 
 
-def _new_folder(namespace: Path) -> Path:
+def _new_folder(namespace: Path, special: Special, debug: DebugRuns) -> Path:
     namespace.mkdir(parents=True, exist_ok=True)
     while True:
         seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
         stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(seconds))
         # Digits to base 32: folders of one second sort by their time, too.
         letters = "".join(_DIGITS[micros >> 5 * place & 31] for place in (3, 2, 1, 0))
-        path = namespace / f"{stamp}-{letters}"
+        name = f"{stamp}-{letters}{f'-{special.prefix}' if special.prefix else ''}"
+        path = namespace / name
         try:
+            if special.debug:
+                return debug.begin(namespace, name)
             path.mkdir()
         except FileExistsError:
             continue
@@ -350,25 +338,39 @@ def _write_sources(path: Path, plan: SweepPlan, invocation: Invocation, conftest
     root = invocation.settings.rootdir
     file = Path(root / plan.file)
     own = [c for c in conftests if file.is_relative_to(c.parent) and c.is_relative_to(root)]
-    sources = local_sources(file, rootdir=root, extra=own, exclude=[invocation.settings.archive])
-    hashes = write_snapshot(path / layout.SOURCE_FOLDER, sources, experiment_file=file)
+    bases = [source.path for source in plan.lineage.sources[:-1]]
+    sources = local_sources(file, rootdir=root, extra=[*own, *bases], exclude=[invocation.settings.archive])
+    mask = partial(masked_source, mask=invocation.mask)
+    hashes = write_snapshot(path / layout.SOURCE_FOLDER, sources, experiment_file=file, mask=mask)
     if invocation.diff is not None:
         replace_file(path / layout.SOURCE_FOLDER / layout.DIFF_FILE, invocation.diff[0])
     if len(plan.runs) == 1 and not plan.runs[0].id:
-        replace_file(path / layout.CODE_FILE, file.read_bytes())
+        replace_file(path / code_file_of(file), mask(file.read_bytes(), file.suffix))
     invocation.provenance["sources"] = hashes
+    invocation.provenance["import_paths"] = _import_paths(root)
     replace_file(path / layout.ANALYSIS_FILE, analysis_script(plan).encode())
 
 
+def _import_paths(root: Path) -> list[str]:
+    """Folders of the project in which imports were looked up, relative to its root, first to last."""
+    entries = (Path(os.path.abspath(entry)) for entry in sys.path)
+    inside = (entry.relative_to(root).as_posix() for entry in entries if entry.is_relative_to(root))
+    return list(dict.fromkeys(inside))
+
+
 def analysis_script(plan: SweepPlan) -> str:
-    """The text of ``analysis.py``: it reloads the sweep it stands in, wherever that was copied."""
+    """The text of ``analysis.py``: it reloads the sweep it stands in, wherever that was copied.
+
+    The folder of the one run of an unparametrized experiment is the sweep folder: its analyses are called too.
+    """
+    calls = len(plan.runs) == 1 and not plan.runs[0].id and bool(analyses_of(plan.lineage))
     title = json.dumps(f"{plan.name}: {plan.description.splitlines()[0] if plan.description else 'analysis'}")
     return f"""{title}
 # Reload this sweep: python analysis.py            (needs pytest-expedition, and nothing of the experiment)
 
 from pathlib import Path
 
-from expedition import Archive, Trajectory
+from expedition import Archive, Trajectory{_IMPORT if calls else ""}
 
 SWEEP = Path(__file__).resolve().parent
 
@@ -385,10 +387,15 @@ def main() -> None:
     if not (SWEEP / "trajectory.h5").exists():
         return  # the sweep was killed before its first trajectory; pytest --resume writes it
     with Trajectory.open(SWEEP) as trajectory:
-        print(f"{{len(trajectory)}} runs in {{SWEEP / 'trajectory.h5'}}")
+        count = len(trajectory)
+        print(f"{{count}} run{{'s' if count != 1 else ''}} in {{SWEEP / 'trajectory.h5'}}")
         # trajectory.find("status == 'done'"), trajectory.res.<name>.values, trajectory.to_pandas() …
 
 
 if __name__ == "__main__":
-    main()
+    main(){_CALL if calls else ""}
 """
+
+
+_IMPORT = "\nfrom expedition.archive import rerun_analysis"
+_CALL = "\n    raise SystemExit(rerun_analysis(SWEEP))  # the functions marked @experiment.analysis"

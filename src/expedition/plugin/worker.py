@@ -11,8 +11,9 @@ import pytest
 from expedition.archive.expansions import Expansion, read_expansions
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
+from expedition.plugin.binding import SweepBinding
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
-from expedition.plugin.execution import RunExecution, SweepBinding
+from expedition.plugin.execution import RunExecution
 from expedition.plugin.live import AnnouncingListener
 
 

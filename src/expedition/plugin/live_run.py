@@ -1,0 +1,68 @@
+"""The run of one item while pytest works on it, and its end in pytest's words and in ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any, NoReturn
+
+import pytest
+
+from expedition.plugin.binding import SweepBinding
+from expedition.plugin.ending import Ending
+from expedition.plugin.hooks import RunHooks
+from expedition.plugin.surroundings import Surroundings
+from expedition.recording import Run, outcomes
+from expedition.recording.output import Output, read_head
+
+_NOT_RUN = "[NOTRUN] "
+"""What pytest puts before the reason of ``xfail(run=False)``."""
+
+
+@dataclass
+class LiveRun:
+    """The run of one item while pytest works on it.
+
+    `entry` is the code of its function; `pruned` says that pytest was told of a skip that is none.
+    """
+
+    run: Run
+    binding: SweepBinding
+    output: Output
+    surroundings: Surroundings
+    hooks: RunHooks
+    entry: CodeType | None = None
+    ending: Ending = field(default_factory=Ending)
+    pruned: bool = False
+    failed_analyses: list[dict[str, Any]] = field(default_factory=list)
+
+    def end_in_words_of_pytest(self, outcome: outcomes.RunOutcome) -> NoReturn:
+        """Tell pytest how the run ended itself, with the traceback that leads to the line of the experiment."""
+        self.ending.reason, self.pruned = outcome.reason, isinstance(outcome, outcomes.PruneRun)
+        if isinstance(outcome, outcomes.FailRun):
+            pytest.fail(outcome.reason, pytrace=False)
+        raise pytest.skip.Exception(outcome.reason).with_traceback(outcome.__traceback__) from None
+
+    def judge(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Take the end from pytest's report on a phase; that of a failure gets the output of the run."""
+        ending = self.ending
+        error = call.excinfo.value if call.excinfo is not None else None
+        if report.failed:
+            ending.status = outcomes.FAILED
+            # A strict xfail that passed has no exception, only its report.
+            ending.error = error if error is not None else AssertionError(str(report.longrepr))
+            head = read_head(self.output.path)
+            if head:
+                report.sections.append((f"Output of the run ({self.output.path})", head))
+        elif report.skipped and str(getattr(report, "wasxfail", "")).startswith(_NOT_RUN):
+            ending.status, ending.reason = outcomes.SKIPPED, report.wasxfail.removeprefix(_NOT_RUN)
+        elif report.skipped and hasattr(report, "wasxfail"):
+            ending.expected_failure, ending.error = True, error
+            ending.reason = report.wasxfail
+        elif report.skipped:
+            ending.status = outcomes.PRUNED if self.pruned else outcomes.SKIPPED
+            ending.reason = ending.reason or str(getattr(error, "msg", error))
+
+
+LIVE = pytest.StashKey[LiveRun]()
+"""Where an item has its run."""
