@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from hypothesis import settings
 # A busy machine must not fail a property: time is measured in benchmarks/, not here.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_processes() -> None:
+    """The summary of hypothesis' plugin imports all of it: a second for each of the many processes that tests start.
+
+    Set in the processes that run tests, and not before the workers of xdist start, which need the plugin.
+    """
+    os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest"
 
 
 @pytest.fixture(scope="session")

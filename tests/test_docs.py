@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$\n*(<!--.*?-->)?", re.MULTILINE | re.DOTALL)
+# The page reads the sweep of an experiment of another page.
+CONTINUES = re.compile(r"<!-- continues (\S+): (\S+\.py) -->")
 SWEEP = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-\w{4}")
 # Blocks that are shown, not run: set-up commands, output, layouts.
 SHOWN = {"", "text", "json", "ini", "sh setup-run", "sh setup-test", "toml", "yaml"}
@@ -53,11 +55,23 @@ def trajectory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("results/exp_sample/*/trajectory.h5"))
 
 
+def run_what_it_continues(text: str, folder: Path) -> None:
+    """Run the experiment of another page whose sweep the page with this text reads."""
+    for page, name in CONTINUES.findall(text):
+        blocks = FENCE.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+        (content,) = [block for _, block, _ in blocks if block.startswith(f"# {name}\n")]
+        (folder / name).write_text(content, encoding="utf-8")
+        done = run(f"pytest --experiments {name}", folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_the_page_run(page: Path, tmp_path: Path, trajectory: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     shutil.copy(trajectory, tmp_path)
+    run_what_it_continues(text, tmp_path)
     output = ""
-    for language, content, comment in FENCE.findall(page.read_text(encoding="utf-8")):
+    for language, content, comment in FENCE.findall(text):
         if language == "python":
             name = re.match(r"# (\w+\.py)\n", content)
             file = tmp_path / (name[1] if name else "script.py")
@@ -66,6 +80,8 @@ def test_examples_of_the_page_run(page: Path, tmp_path: Path, trajectory: Path) 
                 done = run(f"{sys.executable} script.py", tmp_path)
                 assert done.returncode == 0, done.stdout + done.stderr
                 file.unlink()
+        elif language == "yaml" and (config := re.match(r"# (\w+\.yml)\n", content)):
+            (tmp_path / config[1]).write_text(content, encoding="utf-8")
         elif language == "console":
             commands = [line[2:] for line in content.splitlines() if line.startswith("$ ")]
             assert commands, f"{page.name}: a console block without a command"

@@ -10,22 +10,26 @@ import pytest
 import expedition
 
 PUBLIC = {
+    "INHERIT",
     "Archive",
     "Codec",
     "ExpeditionError",
     "Run",
     "RunRecord",
+    "Secret",
     "Trajectory",
     "Undecoded",
     "__version__",
     "experiment",
     "register_codec",
+    "run",
 }
 
 
 def test_all_is_the_interface():
     assert set(expedition.__all__) == PUBLIC
-    assert sorted(expedition.__all__) == expedition.__all__
+    by_name = sorted(expedition.__all__, key=lambda name: (not name.isupper(), name))  # constants first
+    assert by_name == expedition.__all__
     assert set(dir(expedition)) >= PUBLIC
 
 

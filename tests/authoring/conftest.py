@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from expedition.authoring.marker import spec_of
-from expedition.authoring.plan import Override, SweepPlan, plan_sweep
+from expedition.authoring.lineage import lineage_of
+from expedition.authoring.overrides import Override
+from expedition.authoring.plan import SweepPlan, plan_sweep
+from expedition.authoring.specs import spec_of
 
 Plan = Callable[..., SweepPlan]
 _MODULE = "exp_of_a_test"
@@ -28,18 +31,9 @@ def plan() -> Iterator[Plan]:
         sys.modules[_MODULE] = module  # dataclasses and pickles look their module up
         exec(compile(text, "exp_a.py", "exec", dont_inherit=True), module.__dict__)
         function = [value for value in vars(module).values() if spec_of(value) is not None][-1]
-        spec = spec_of(function)
-        assert spec is not None
         given = [o if isinstance(o, Override) else Override.from_option(o) for o in overrides]
-        return plan_sweep(
-            function,
-            spec,
-            module=vars(module),
-            source=text,
-            file=file,
-            namespace="exp_a",
-            overrides=given,
-        )
+        lineage = lineage_of(function, vars(module), path=Path("exp_a.py").resolve(), text=text)
+        return plan_sweep(lineage, file=file, namespace="exp_a", overrides=given)
 
     yield make
     sys.modules.pop(_MODULE, None)

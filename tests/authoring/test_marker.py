@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from expedition import ExpeditionError, experiment
-from expedition.authoring.marker import after_sweep_of, find_after_sweep, spec_of
+from expedition.authoring.after_sweep import after_sweep_of, find_after_sweep
+from expedition.authoring.specs import spec_of
 from expedition.errors import ExperimentError
 from expedition.sweeps import grid, random, uniform
 
@@ -197,11 +198,11 @@ def test_a_function_is_an_experiment_or_comes_after_one():
     def both(traj):
         pass
 
-    with pytest.raises(ExperimentError, match="is an experiment"):
+    with pytest.raises(ExperimentError, match="is an experiment already"):
         experiment.after_sweep(experiment(both))
 
     def other(traj):
         pass
 
-    with pytest.raises(ExperimentError, match="called after a sweep, and cannot be an experiment"):
+    with pytest.raises(ExperimentError, match="called after a sweep already, and cannot be an experiment"):
         experiment(experiment.after_sweep(other))

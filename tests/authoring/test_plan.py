@@ -11,8 +11,9 @@ import pytest
 
 from expedition.authoring.expressions import compile_expression
 from expedition.authoring.identity import folder_name, run_id
+from expedition.authoring.overrides import Override
 from expedition.authoring.parameters import MISSING
-from expedition.authoring.plan import Override, check_overrides
+from expedition.authoring.plan import check_overrides
 from expedition.errors import ExperimentError
 
 
@@ -212,9 +213,9 @@ class TestKeys:
 
     def test_are_the_same_in_every_process(self, tmp_path):
         program = textwrap.dedent("""
-            import types
+            from pathlib import Path
             from expedition import experiment
-            from expedition.authoring.marker import spec_of
+            from expedition.authoring.lineage import lineage_of
             from expedition.authoring.plan import plan_sweep
             from expedition.sweeps import random, uniform, choice, latin_hypercube
 
@@ -223,7 +224,8 @@ class TestKeys:
             @experiment.sweep(latin_hypercube(2, seed=3, v=uniform(0, 1)))
             def exp_a(e, a, u, c, v, d={"z": 1, "y": {2, 3, "q"}}): pass
 
-            plan = plan_sweep(exp_a, spec_of(exp_a), module={}, source="", file="exp_a.py", namespace="a")
+            lineage = lineage_of(exp_a, {}, path=Path("exp_a.py"), text="")
+            plan = plan_sweep(lineage, file="exp_a.py", namespace="a")
             print(plan.digest(), plan.runs[0].key, [run.id for run in plan.runs])
         """)
         answers = [

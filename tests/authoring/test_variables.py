@@ -115,6 +115,12 @@ def test_descriptions():
     }
 
 
+def test_a_description_may_end_the_file():
+    for end in ("", "\n", "\n\n"):
+        source = f"A = 1\n# :param A:\n#     the last\n#     line{end}"
+        assert assigned_variables(source)["A"].description == "the last line"
+
+
 def test_order_is_that_of_the_page():
     assert list(assigned_variables("Z = 1\nA = 2\nM = 3\nA = 4\n")) == ["Z", "A", "M"]
     assert assigned_variables("\n\nZ = 1\n")["Z"].line == 3

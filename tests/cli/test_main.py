@@ -53,6 +53,14 @@ def called(monkeypatch):
         (["archive", "repair", "--archive", "out"], ["--archive-repair", "--archive", "out"]),
         (["archive", "show", "a=1"], ["--archive-show", "a=1", "--archive-format=table"]),
         (
+            ["validate", "a.py", "b.yml", "-P", "x=1"],
+            ["--experiment-validate", "--experiments", "a.py", "--experiments", "b.yml", "-P", "x=1"],
+        ),
+        (
+            ["validate", "--warnings-as-errors", "exps"],
+            ["--experiment-validate", "--experiments", "exps", "--experiment-warnings-as-errors"],
+        ),
+        (
             ["archive", "show", "--format=json", "abc", "-c", "other.ini"],
             ["--archive-show", "abc", "--archive-format=json", "-c", "other.ini"],
         ),

@@ -57,6 +57,7 @@ class Laboratory:
         return {
             **kept,
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_ADDOPTS": "-p no:hypothesispytest",  # its summary takes a second
             "SIDE": str(self.side),
             "MPLBACKEND": "agg",
             **changes,

@@ -79,7 +79,12 @@ class Lab:
     def file(self, name: str, text: str = "") -> Path:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.stat().st_mtime if path.exists() else 0.0
         path.write_text(textwrap.dedent(text), encoding="utf-8")
+        if (
+            path.stat().st_mtime < before + 1
+        ):  # Python tells an edited file from the compiled one by the second
+            os.utime(path, (before + 1, before + 1))
         return path
 
     def experiment(self, text: str, name: str = "exp_a.py") -> Path:

@@ -172,6 +172,13 @@ class TestFunctions:
         )
         lab.pytest().exits(0).says("1 passed")
 
+    def test_a_namespace_is_made_below_the_archive(self, lab):
+        lab.experiment("@experiment(namespace='vision/small')\ndef exp_a(e): pass", "deep/exp_a.py")
+        lab.run().exits(0)
+        (sweep,) = lab.sweeps()
+        assert sweep.parent == lab.path / "results" / "vision" / "small"
+        assert lab.record().namespace == "vision/small"
+
     def test_without_the_option_nothing_changes(self, lab):
         lab.experiment(TWO)
         lab.experiment(ONE, "exp_test.py")  # a name that pytest collects by itself
@@ -283,6 +290,21 @@ def exp_b(e, beta: str):
             f"exp_a.py::exp_a[alpha={a}-rep={r}]" for a in (0.5, 1.5, 2.5) for r in range(4)
         ]
         assert lab.files() == before
+
+    @pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test"])
+    def test_showing_fixtures_writes_nothing(self, lab, option):
+        lab.experiment(
+            "import pytest\n@pytest.fixture\ndef words(): 'Some words.'\n"
+            + "@experiment\ndef exp_a(e, words): 1 / 0"
+        )
+        before = lab.files()
+        lab.run(option).exits(0).says("words", "Some words.")
+        assert lab.files() == before
+
+    @pytest.mark.parametrize("option", ["--setup-only", "--setup-plan"])
+    def test_a_set_up_without_a_run_is_refused(self, lab, option):
+        lab.experiment("@experiment\ndef exp_a(e): pass")
+        lab.refused(option, workers=False).says("--collect-only previews the sweeps")
 
     def test_maxfail_leaves_the_rest_pending(self, lab):
         lab.experiment(
@@ -464,6 +486,28 @@ class TestPytestFeatures:
         assert "not good enough" in found["own_fail"].error.message
         assert "int" in found["returns"].error.message
 
+    @pytest.mark.parametrize("options", [[], ["-n2"]], ids=["one process", "workers"])
+    def test_a_skip_is_told_with_its_line(self, lab, options):
+        lab.experiment(
+            """
+            def judge(e):
+                e.prune("hopeless")
+
+            @experiment.parametrize("a", [1, 2])
+            def exp_a(e, a: int):
+                if a == 1:
+                    e.skip("too small")
+                judge(e)
+            """
+        )
+        lines = (lab.path / "exp_a.py").read_text().splitlines()
+        at = {
+            word: n for n, line in enumerate(lines, 1) for word in ("skip", "prune") if f"e.{word}(" in line
+        }
+        lab.run("-rs", *options).exits(0).says(
+            f"exp_a.py:{at['skip']}: too small", f"exp_a.py:{at['prune']}: hopeless"
+        )
+
     def test_settled_outcomes_exit_with_zero(self, lab):
         lab.experiment(
             """
@@ -547,6 +591,14 @@ class TestPytestFeatures:
         assert first == second
         assert not (lab.path / "results").exists()
         assert not (lab.path / "deep" / "results").exists()
+
+    def test_without_an_ini_file_the_archive_is_where_pytest_was_called(self, lab, monkeypatch):
+        lab.experiment("@experiment\ndef exp_a(e): pass", name="here/below/exp_a.py")
+        (lab.path / "there").mkdir()
+        monkeypatch.chdir(lab.path / "there")
+        lab.run("-n2", path="../here/below").exits(0)
+        lab.pytest("--archive-list").exits(0).says("exp_a", "1 run in")
+        assert not (lab.path / "results").exists()
 
     def test_broken_experiment_file(self, lab):
         lab.experiment("raise RuntimeError('broken')", "exp_bad.py")

@@ -196,6 +196,26 @@ def test_option_text_by_annotation(lab):
     }
 
 
+def test_variables_below_the_function_are_parameters_and_imported_ones_are_none(lab):
+    lab.file("constants.py", "IMPORTED = 1\n")
+    lab.experiment(
+        """
+        from typing import TYPE_CHECKING
+        from constants import IMPORTED
+
+        @experiment
+        def exp_a(e): e["seen"] = [BELOW, IMPORTED]
+
+        BELOW: int | None = 2
+        """
+    )
+    lab.run("-P", "BELOW=3").exits(0)
+    record = lab.record()
+    assert record.data == {"seen": [3, 1]}
+    assert record.params == {"BELOW": 3}
+    assert record.meta["parameters"]["BELOW"]["type"] == "int | None"
+
+
 class TestVariables:
     def test_hold_the_values_of_the_run_and_are_restored(self, lab):
         """Bare globals, helpers, fixtures and the record agree, also when a run fails."""

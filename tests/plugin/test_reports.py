@@ -101,6 +101,22 @@ def test_damaged_runs_are_reported_and_block_nothing(lab):
     assert len(json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out)) == 1
 
 
+def test_an_output_without_all_characters(lab):
+    """With LC_ALL=C neither a run nor a report fails; the record has every character."""
+    lab.experiment(
+        "NAME: str = 'ü🎉'\n@experiment\ndef exp_a(e):\n    e.log('ä → 🎉')\n    print('ö')\n    e['ß'] = NAME\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    lab.spawn("--experiments", ".", "-v", "-s", **plain).exits(0)
+    record = lab.record()
+    assert record.data == {"ß": "ü🎉"}
+    assert "ä → 🎉" in record.log
+    assert "ö" in record.log
+    lab.spawn("--archive-show", "exp_a", **plain).exits(0).says(r"\u00fc\ud83c\udf89")
+    shown = json.loads(lab.spawn("--archive-show", "exp_a", "--archive-format=json", **plain).exits(0).out)
+    assert "ü🎉" in str(shown)
+
+
 def test_a_report_runs_no_code_of_the_project(lab):
     """Its conftest files may need what is not installed here; options of theirs may stand in addopts."""
     lab.experiment("""

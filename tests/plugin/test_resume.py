@@ -8,7 +8,7 @@ import json
 import pytest
 
 from expedition.errors import ExperimentError
-from expedition.plugin.sweeps import hold_sweep, release_sweep
+from expedition.plugin.locks import hold_sweep, release
 
 SWEEP = """
 import os
@@ -195,7 +195,7 @@ def test_a_lock_whose_file_is_removed_while_it_is_taken_keeps_others_out(tmp_pat
     """The invocation before ends just as the next one has opened the file, and a third comes."""
     (tmp_path / "journal").mkdir()
     first = hold_sweep(tmp_path)
-    flock, moments = fcntl.flock, iter([lambda: release_sweep(first)])
+    flock, moments = fcntl.flock, iter([lambda: release(first)])
 
     def late(descriptor, operation):
         next(moments, lambda: None)()
@@ -205,5 +205,5 @@ def test_a_lock_whose_file_is_removed_while_it_is_taken_keeps_others_out(tmp_pat
     second = hold_sweep(tmp_path)
     with pytest.raises(ExperimentError, match="another invocation is at it"):
         hold_sweep(tmp_path)
-    release_sweep(second)
+    release(second)
     assert list((tmp_path / "journal").iterdir()) == []

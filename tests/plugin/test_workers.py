@@ -77,6 +77,21 @@ def test_every_distribution_gives_the_same_records(lab):
         assert "a=2-rep=1" in failed
 
 
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_the_short_summary_has_the_reasons_of_skips(lab, workers):
+    lab.experiment(
+        """
+        @experiment.parametrize("a", [1, 2, 3])
+        def exp_a(e, a: int):
+            if a > 1:
+                e.skip("too large")
+        """
+    )
+    outcome = lab.run("-ra", *workers).exits(0).says("1 passed, 2 skipped")
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("SKIPPED [2]")]
+    assert line.endswith(": too large")
+
+
 def _archive_lines(lab, archive):
     return lab.pytest("--archive-list", "--archive", archive).exits(0).out.splitlines()[2:-1]
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from expedition import Run, RunRecord
 from expedition.archive.replay import replay
 from expedition.recording.journal import Journal, append_line, parse_line, read_journal, seal
+from tests.thoroughness import examples
 
 Read = Callable[[], RunRecord]
 
@@ -114,7 +115,7 @@ def test_a_line_written_in_part_does_not_swallow_the_next(
     assert read(tmp_path / "journal.jsonl") == ([0, 2], [2])
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(position=st.floats(0, 0.999), bit=st.integers(0, 7))
 def test_a_flipped_bit_costs_its_line_and_at_most_the_next(
     position: float, bit: int, tmp_path_factory: pytest.TempPathFactory

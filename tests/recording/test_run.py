@@ -35,6 +35,8 @@ def test_parameters_are_read_only(run: Run, read: Read) -> None:
     with pytest.raises(AttributeError, match="did you mean 'track'"):
         run.trak  # noqa: B018
     assert not hasattr(run, "_nothing")
+    assert not hasattr(run, "NOTHING")
+    assert "nothing" not in run
     assert run.params["alpha"] == read().params["alpha"] == 0.5
 
 

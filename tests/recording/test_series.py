@@ -21,6 +21,7 @@ from PIL import Image
 
 from expedition import Run, RunRecord
 from expedition.errors import DamagedError, ExperimentError, NameNotFoundError, UnstorableError
+from tests.thoroughness import examples
 from tests.values.equality import exactly_equal
 
 Read = Callable[[], RunRecord]
@@ -78,7 +79,7 @@ def test_values_of_different_numpy_types_stay_what_they_were(run: Run, read: Rea
     assert exactly_equal(list(read().series["mixed"].value), values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     scalars=st.lists(st.one_of(st.booleans(), st.integers(), st.floats(), st.complex_numbers())),
     arrays=st.tuples(

@@ -266,12 +266,12 @@ class TestLocalSources:
         assert names(alias / "exp_a.py", root)[0] == "exp_a.py"
 
     def test_a_changed_file_is_read_again(self, root: Path, write: Write) -> None:
-        write("one.py")
-        write("three.py")
-        file = write("exp_a.py", "import one")
-        assert names(file, root) == ["exp_a.py", "one.py"]
-        write("exp_a.py", "import three")
-        assert names(file, root) == ["exp_a.py", "three.py"]
+        write("was_read.py")
+        write("is_read_now.py")
+        file = write("exp_a.py", "import was_read")
+        assert names(file, root) == ["exp_a.py", "was_read.py"]
+        write("exp_a.py", "import is_read_now")
+        assert names(file, root) == ["exp_a.py", "is_read_now.py"]
 
 
 class TestWriteSnapshot:

@@ -27,6 +27,7 @@ from scipy import sparse
 
 from expedition import Run, RunRecord
 from expedition.errors import DamagedError, ExperimentError, UnstorableError
+from tests.thoroughness import examples
 from tests.values.equality import exactly_equal
 
 Read = Callable[[], RunRecord]
@@ -133,7 +134,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(parameters=st.lists(values, max_size=2), stored=st.lists(values, min_size=1, max_size=4))
 def test_any_value_survives_journal_data_file_and_parameters(
     parameters: list[Any], stored: list[Any], tmp_path_factory: pytest.TempPathFactory

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from expedition.errors import ExperimentError, ExpressionError, MissingLibraryError, NameNotFoundError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.trajectory.statistics import mean_interval
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0]
@@ -263,7 +264,7 @@ def test_run_fields_and_parameters_of_one_name(build_sweep: BuildSweep) -> None:
 numbers = st.integers(-(2**60), 2**60) | st.floats(width=32) | st.booleans() | st.none()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["a", "b"]), numbers), min_size=1, max_size=25))
 def test_against_a_plain_loop(
     tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[int, str, Any]]

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from expedition.errors import DamagedError, TrajectoryFormatError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.trajectory.reading.stored_column import StoredColumn
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 from tests.values.equality import exactly_equal
 
@@ -243,14 +244,14 @@ columns = kinds.flatmap(
 )
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(50), suppress_health_check=list(HealthCheck))
 @given(cells=columns)
 def test_any_column_of_arrays_is_exact_without_its_run_folders(tmp_path: Path, cells: list[Any]) -> None:
     shutil.rmtree(tmp_path / "sweep", ignore_errors=True)
     check(SweepBuilder(tmp_path / "sweep", [{"i": i} for i in range(len(cells))]), cells)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(20), suppress_health_check=list(HealthCheck))
 @given(
     values=kinds.flatmap(lambda kind: st.lists(kind, min_size=1, max_size=3)),
     rows=st.lists(st.integers(0, 2), min_size=1),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from expedition.errors import ExperimentError, NameNotFoundError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.values import decode, loads
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 ALPHAS, DEPTHS = (10.0, 0.1, 1.0), (1, 2)
@@ -296,7 +297,7 @@ def test_nothing_swept(build_sweep: BuildSweep) -> None:
         assert ds["N"].item() == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.data())
 def test_every_run_is_at_its_place(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Against the runs one by one: any subset of a grid in any order, with values of any kind missing."""

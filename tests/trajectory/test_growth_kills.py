@@ -14,6 +14,7 @@ import numpy as np
 
 from expedition.trajectory import Trajectory, compile_trajectory, update_trajectory
 from expedition.trajectory.file.publish import temporary_of
+from tests.thoroughness import examples
 from tests.trajectory.growing import GrowingSweep, differences, update_and_compare
 
 LOOP = """
@@ -23,7 +24,7 @@ while True:
     update_trajectory(sys.argv[1])
     print("updated", flush=True)
 """
-KILLS = 25
+KILLS = examples(12)
 RUNS = 400
 
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expedition.trajectory.file import format as fmt
+from tests.thoroughness import examples
 from tests.trajectory.growing import GrowingSweep, update_and_compare
 
 NUMBERS = st.one_of(
@@ -162,7 +163,9 @@ TEXTS = st.sampled_from(["", "what it is", "what it is", "other"])
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(12),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(st.data())
 def test_an_extended_file_equals_a_compiled_one(data: st.DataObject) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from expedition.archive.record import SeriesReader
 from expedition.errors import SelectionError
 from expedition.trajectory import Trajectory, compile_trajectory
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 from tests.values.equality import exactly_equal
 
@@ -153,7 +154,7 @@ KEYS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(key=st.one_of(KEYS, st.tuples(KEYS, st.one_of(st.integers(-3, 3), st.slices(5), st.just(Ellipsis)))))
 @pytest.mark.parametrize("width", [0, 1], ids=["stacked", "a shape per run"])
 def test_a_lazy_array_is_indexed_like_numpys(

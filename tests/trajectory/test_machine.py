@@ -18,6 +18,7 @@ from expedition import Trajectory
 from expedition.errors import NameNotFoundError
 from expedition.trajectory import compile_trajectory, merge
 from expedition.values import encode
+from tests.thoroughness import examples
 from tests.trajectory.conftest import SweepBuilder, run_key
 from tests.values.equality import exactly_equal
 
@@ -232,5 +233,5 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(10), stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expedition.trajectory import Trajectory, compile_trajectory, merge
+from tests.thoroughness import examples
 from tests.trajectory.conftest import START
 from tests.trajectory.laboratory import SECOND, Sweep
 from tests.trajectory.test_arrays import ABSENT as NO_ARRAY
@@ -164,7 +165,7 @@ def check(traj: Trajectory, expected: Sequence[Row]) -> None:
                 )
 
 
-SLOW = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SLOW
@@ -265,7 +266,7 @@ one_kind = kinds.flatmap(
 several_kinds = st.lists(columns, min_size=2, max_size=3)
 
 
-@settings(SLOW, max_examples=30)
+@settings(SLOW, max_examples=examples(8))
 @given(st.one_of(one_kind, several_kinds))
 def test_columns_of_arrays_are_exact_without_the_inputs(inputs: list[list[Any]]) -> None:
     cells = [cell for cells in inputs for cell in cells]
@@ -287,7 +288,7 @@ def test_columns_of_arrays_are_exact_without_the_inputs(inputs: list[list[Any]])
                 assert entries[0] == entries[1]
 
 
-@settings(SLOW, max_examples=20)
+@settings(SLOW, max_examples=examples(8))
 @given(kinds.flatmap(lambda kind: st.lists(st.lists(kind, min_size=1, max_size=2), min_size=2, max_size=3)))
 def test_parameters_that_are_arrays_are_exact(inputs: list[list[Any]]) -> None:
     with folder() as root, warnings.catch_warnings():
@@ -316,7 +317,7 @@ tracked = dtypes.flatmap(
 )
 
 
-@settings(SLOW, max_examples=30)
+@settings(SLOW, max_examples=examples(8))
 @given(st.lists(st.one_of(tracked, st.lists(observations, min_size=1, max_size=3)), min_size=2, max_size=3))
 def test_series_are_what_the_compiler_makes_of_all_runs(inputs: list[list[list[Any]]]) -> None:
     with folder() as root, warnings.catch_warnings():

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from expedition.errors import NameNotFoundError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.values import encode
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 ABSENT = object()
@@ -197,7 +198,9 @@ columns = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cells=columns)
 def test_any_column_keeps_value_and_type(tmp_path: Path, cells: list[Any]) -> None:
     shutil.rmtree(tmp_path / "sweep", ignore_errors=True)

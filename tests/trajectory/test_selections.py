@@ -23,6 +23,7 @@ from expedition.errors import (
 )
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.trajectory.reading.run_set import RunSet
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep, SweepBuilder
 
 N = 40
@@ -71,7 +72,7 @@ COLUMNS = (
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(40))
 @given(slices | lists | masks, slices, st.sampled_from([*COLUMNS, "parameters/i"]))
 def test_views_are_what_slicing_gives(traj: Trajectory, first: Any, second: slice, path: str) -> None:
     whole, exact = traj[path].values, traj[path].tolist("-")
@@ -92,7 +93,7 @@ def test_views_are_what_slicing_gives(traj: Trajectory, first: Any, second: slic
         assert view[position - len(rows)].index == row
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(20))
 @given(slices | lists | masks)
 def test_series_of_a_view(traj: Trajectory, key: Any) -> None:
     rows = np.arange(N)[key if len(np.shape(key)) == 0 or len(key) else []]
@@ -285,7 +286,7 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trajectory,
         yield traj, data
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.lists(st.integers(-6, 5), min_size=1, max_size=4), st.lists(inner, max_size=2))
 @pytest.mark.parametrize("path", ["results/A", "parameters/P"])
 def test_parts_of_arrays_are_those_that_numpy_takes(

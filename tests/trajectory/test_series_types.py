@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from expedition.archive.record import SeriesReader
 from expedition.trajectory import Trajectory, compile_trajectory, merge
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep
 from tests.trajectory.growing import GrowingSweep, update_and_compare
 
@@ -63,7 +64,7 @@ def grown(path: Path, runs: list[list[Any]], start: int = 0) -> GrowingSweep:
     return sweep
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RUNS, RUNS, RUNS)
 def test_a_trajectory_has_the_types_of_the_records(
     first: list[list[Any]], more: list[list[Any]], others: list[list[Any]]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from expedition.errors import AmbiguousNameError, NameNotFoundError
 from expedition.trajectory import Trajectory, compile_trajectory
 from expedition.trajectory.reading.tree import build_tree, lookup, resolve
+from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep
 
 
@@ -197,7 +198,7 @@ paths = st.lists(names, min_size=1, max_size=4).map("/".join)
 branches = st.sampled_from(["parameters", "results", "series"])
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(st.sets(st.tuples(branches, paths).map("/".join), min_size=1, max_size=8), names)
 def test_a_single_name_means_the_one_that_is_least_deep(leaves: set[str], name: str) -> None:
     """Against a plain search: of all nodes of that name the least deep, series after the other branches."""

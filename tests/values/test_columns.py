@@ -26,11 +26,12 @@ from expedition.values import (
     encode,
     restore,
 )
+from tests.thoroughness import examples
 from tests.values.equality import exactly_equal
 from tests.values.test_tagged import scalars, values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UTC = UTC
 SECOND = timedelta(seconds=1)
 

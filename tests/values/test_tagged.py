@@ -30,10 +30,11 @@ from scipy import sparse
 
 from expedition.errors import DamagedError, UnstorableError
 from expedition.values import Opaque, canonical, decode, dumps, encode, is_storable, loads, tagged
+from tests.thoroughness import examples
 from tests.values.equality import cases, exactly_equal
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
-quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Color(enum.Enum):
@@ -483,7 +484,7 @@ json_trees = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(json_trees)
 def test_hostile_trees_raise_nothing_but_damaged(tmp_path_factory: Any, tree: Any) -> None:
     folder = tmp_path_factory.getbasetemp()
