@@ -12,6 +12,7 @@
     ├── DamagedError (OSError)             a file of an archive cannot be read as what it should be
     │   └── TrajectoryFormatError          … a trajectory file
     ├── RecordNotFoundError (LookupError)  no such run, sweep, column or artifact
+    │   ├── AmbiguousRunError                                several runs go by that name
     │   ├── NameNotFoundError (KeyError, AttributeError)     no node of that name
     │   ├── AmbiguousNameError (KeyError, AttributeError)    a name fits several nodes
     │   ├── SelectionError (IndexError)                      no run of that number, or an index that does not fit
@@ -29,6 +30,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -82,6 +84,10 @@ class RecordNotFoundError(ExpeditionError, LookupError):
     """There is no run, sweep, column or artifact of that name."""
 
 
+class AmbiguousRunError(RecordNotFoundError):
+    """Several runs go by that name; the message lists them."""
+
+
 class _NameError(RecordNotFoundError, KeyError, AttributeError):
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0]) if self.args else ""
@@ -133,6 +139,21 @@ class NoteError(ExpeditionError, ValueError):
 
 class ArtifactError(ExpeditionError, ValueError):
     """A file was committed under a name that is taken, malformed or outside the run folder."""
+
+
+_PLAIN = {
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "there is no space left on the disk",
+}
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a message says of an error: of the system's only what is wrong, and with which file."""
+    if isinstance(error, ExpeditionError) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.errno in _PLAIN:  # of all files there; the one that was met first may be a temporary one
+        return _PLAIN[error.errno]
+    return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from expedition.archive.index import ArchiveIndex, RunPlace, index_root
+from expedition.archive.naming import find_named, find_run
 from expedition.archive.record import RunRecord, summary_of
+from expedition.archive.row_names import ArchiveNames
+from expedition.archive.rows import CHOICES, MOMENTS, RunRow, read_row
+from expedition.archive.run_folders import run_folders
+from expedition.archive.selection import RunSelection
 from expedition.archive.sweep import SweepFolder
-from expedition.errors import DamagedError, RecordNotFoundError, near_matches
-from expedition.recording import layout, outcomes
-from expedition.values import decode
+from expedition.errors import DamagedError, RecordNotFoundError
+from expedition.recording import layout
+
+if TYPE_CHECKING:
+    from expedition.archive.bundle import Bundle
 
 
 class Archive:
-    """The runs below `root`, whether it is an archive root, a namespace, a sweep folder or a copy of one."""
+    """The runs below `root`, whether it is an archive root, a namespace, a sweep folder or a copy of one.
+
+    A zip file with any of these is read where it is: what needs a file of its own, such as an artifact, is unpacked
+    to a temporary folder when it is asked for, and removed with the archive and what was taken from it.
+    """
 
     def __init__(self, root: Path | str) -> None:
+        """Raises `RecordNotFoundError` when there is no archive, `DamagedError` for a zip that may not be unpacked."""
         self.root = Path(root)
-        if not self.root.is_dir():
-            raise RecordNotFoundError(f"there is no archive at {self.root}: no such folder")
+        self._bundle: Bundle | None = None
+        if self.root.is_file():
+            from expedition.archive.bundle import Bundle
+
+            self._bundle = Bundle(self.root)
+        elif not self.root.is_dir():
+            raise RecordNotFoundError(f"there is no archive at {self.root}: no such folder or zip file")
 
     def sweeps(self) -> Iterator[SweepFolder]:
         """Yield the sweep folders below the root, by name of their folders; unreadable ones are left out."""
+        if self._bundle is not None:
+            yield from self._bundle.open_sweeps()
+            return
         for folder in self.sweep_folders():
             try:
                 yield SweepFolder.open(folder)
@@ -32,49 +52,87 @@ class Archive:
                 continue
 
     def sweep_folders(self) -> list[Path]:
-        """Return the sweep folders below the root, oldest first, whether or not they can be read."""
+        """Return the sweep folders below the root, oldest first, whether or not they can be read.
+
+        Those in a zip are places in it, which only `Archive` and `Trajectory.open` can read.
+        """
+        if self._bundle is not None:
+            return self._bundle.sweep_paths()
         return _sweep_folders(self.root)
 
-    def runs(self, select: str | None = None) -> Iterator[RunRecord]:
-        """Yield the runs, oldest sweep first; with `select` those that match the expression.
+    def runs(self, select: str | None = None) -> RunSelection:
+        """Return the runs, oldest sweep first; with `select` those that match the expression, as in `rows`.
 
-        Names in the expression are ``status``, ``duration``, ``started``, ``tags``, ``experiment``,
-        parameters (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``); what cannot be read
-        does not match. Raises `ExpressionError`, also at the end when a name means nothing to any run.
+        Iterating yields their records; `RunSelection.table` and `RunSelection.to_pandas` give them as a table.
+        Runs that cannot be read are left out: see `damaged`.
         """
-        matches: Callable[[RunRecord], bool] | None = None
-        unknown: set[str] = set()
+        return RunSelection(lambda: self.rows(select), self.names)
+
+    def rows(self, select: str | None = None, *, keep_index: bool = False) -> Iterator[RunRow]:
+        """Yield a row for each run, oldest sweep first; with `select` for those that match the expression.
+
+        Names in the expression are facts such as ``status``, ``duration``, ``started``, ``tags``, ``experiment``,
+        ``error``, ``size``, parameters (``alpha`` or ``params.alpha``) and stored values (``data.rmse.mean``). What
+        a run lacks does not match. Rows of runs that cannot be read have the status ``damaged``. Where any run has a
+        parameter or a stored value ``size``, that is what ``size`` means for all of them; ``run.size`` is the fact.
+
+        Rows come from the index of the archive as far as it is up to date; with `keep_index` it is brought up to
+        date, else nothing is written.
+
+        Raises `ExpressionError`, also at the end when a name means nothing to any run.
+        """
+        if select is None:
+            yield from self._rows(keep_index)
+            return
+        from expedition.authoring.expressions import check_names, compile_expression
+
+        expression = compile_expression(select, moments=MOMENTS, choices=CHOICES)
+        unknown = set(expression.names)
         seen: set[str] = set()
-        if select is not None:
-            from expedition.authoring.expressions import compile_expression
-
-            expression = compile_expression(select)
-            unknown = set(expression.names)
-
-            def matches(record: RunRecord) -> bool:
-                return expression.matches(lambda name: value_of(record, name))
-
-        for folder, sweep in self._run_folders():
-            try:
-                record = RunRecord(folder, sweep=sweep)
-            except (RecordNotFoundError, DamagedError):
-                continue
-            if unknown:
-                known = names_of(record)
-                unknown -= known
-                seen |= known
-            if matches is None or matches(record):
-                yield record
+        last: frozenset[str] | None = None
+        for row in self._rows(keep_index):
+            if unknown and row.names is not last:
+                last = row.names
+                seen |= last
+                unknown -= last
+            if expression.matches(row.value):
+                yield row
         if unknown and seen:
-            from expedition.authoring.expressions import check_names
-
             check_names(expression, seen)
+
+    def names(self) -> frozenset[str]:
+        """Return all names that the select language knows for any run. All rows are read."""
+        return self._names().all
+
+    def _names(self) -> ArchiveNames:
+        return ArchiveNames(lambda: (row.names for row in self._places_read(keep_index=False)))
+
+    def _rows(self, keep_index: bool) -> Iterator[RunRow]:
+        among = self._names()
+        for row in self._places_read(keep_index):
+            yield row.join(among)
+
+    def _places_read(self, keep_index: bool) -> Iterator[RunRow]:
+        if self._bundle is not None:
+            yield from self._bundle.rows()
+            return
+        root = index_root(self.root)
+        # A sweep or a run that was copied out of its archive stays as it is.
+        part = any((self.root / name).is_file() for name in (layout.SWEEP_FILE, layout.META_FILE))
+        write = keep_index and (root is not None or not part)
+        with ArchiveIndex(root or self.root, write=write) as index:
+            yield from index.rows(self._places())
+            if root is None or root.samefile(self.root):
+                index.forget_missing()
 
     def summaries(self) -> Iterator[RunRecord]:
         """Yield what functions marked ``@experiment.after_sweep`` recorded, oldest sweep first.
 
         A summary is a record like that of a run, but no run of the sweep: `runs` does not yield it.
         """
+        if self._bundle is not None:
+            yield from self._bundle.summaries()
+            return
         for folder in _sweep_folders(self.root):
             try:
                 summary = summary_of(folder)
@@ -85,123 +143,51 @@ class Archive:
 
     def damaged(self) -> Iterator[tuple[Path, str]]:
         """Yield run folders whose meta or data file cannot be read, with the reason."""
-        for folder, sweep in self._run_folders():
-            try:
-                record = RunRecord(folder, sweep=sweep)
-                if record.meta["status"] != outcomes.RUNNING:  # its journal is passed over line by line
-                    _ = record.tagged_data
-            except RecordNotFoundError:
-                continue
-            except DamagedError as error:
-                yield folder, str(error)
+        for row in self.rows():
+            if row.problem:
+                yield row.path, row.problem
 
     def run(self, which: str | Path) -> RunRecord:
         """Return one run by its folder, ``sweep/run folder``, run key (or 6 digits of it at least) or id.
 
-        ``sweep/summary`` is the summary of a sweep. Where several runs fit (the same run in several sweeps), the
-        latest is meant. Raises `RecordNotFoundError` with near matches.
+        ``sweep/summary`` is the summary of a sweep. Where the same run of an experiment was made in several sweeps,
+        the latest is meant, and one of testing mode only when there is no other.
+
+        Raises `RecordNotFoundError` with near matches, `AmbiguousRunError` with the candidates when different runs go
+        by that name, `DamagedError` when it cannot be read.
         """
-        for candidate in (Path(which), self.root / which):
-            if (candidate / layout.META_FILE).is_file():
-                return RunRecord(candidate)
-        text = str(which).strip("/")
-        found: RunRecord | None = None
-        names: set[str] = set()
-        for record in itertools.chain(self.runs(), self.summaries()):
-            known = {record.id, f"{record.experiment}[{record.id}]", record.path.name, record.sweep}
-            known.add(f"{record.sweep}/{record.path.name}")
-            if record.path.name == layout.SUMMARY_FOLDER:
-                known = {f"{record.sweep}/{record.path.name}"}
-            fits = text in known or (len(text) >= 6 and record.key.startswith(text))
-            if fits and (found is None or record.started >= found.started):
-                found = record
-            names |= known
-        if found is None:
-            raise RecordNotFoundError(
-                f"no run {text!r} in {self.root}{near_matches(text, names)}; "
-                f"name its folder, its key or its id (pytest --archive-list shows them)"
-            )
-        return found
+        row = self._bundle.row_at(which) if self._bundle is not None else None
+        if row is not None:
+            return row.record()
+        return find_run(which, self.root, self.rows(), self.summaries())
 
-    def _run_folders(self) -> Iterator[tuple[Path, Path | None]]:
+    def row(self, which: str | Path) -> RunRow:
+        """Return the row of the run that `run` would return, also where that cannot be read.
+
+        Raises the errors of `run`, damage excepted.
+        """
+        row = self._bundle.row_at(which) if self._bundle is not None else None
+        if row is not None:
+            return row
+        found = find_named(which, self.root, self.rows(), self.summaries())
+        if isinstance(found, RunRow):
+            return found
+        path = found if isinstance(found, Path) else found.path
+        place = os.path.realpath(path)
+        for row in self.rows():
+            if os.path.realpath(row.path) == place:
+                return row
+        return read_row(path, None, namespace="")
+
+    def _places(self) -> Iterator[RunPlace]:
         if not (self.root / layout.SWEEP_FILE).is_file() and (self.root / layout.META_FILE).is_file():
-            yield self.root, None
+            yield RunPlace(self.root, None, self.root.name)
             return
+        base = index_root(self.root) or self.root
         for sweep in _sweep_folders(self.root):
-            if (sweep / layout.META_FILE).is_file():
-                yield sweep, sweep
-            for entry in _folders(sweep):
-                if not entry.name[0].isdigit():
-                    continue
-                if entry.name.isdigit() and not os.path.isfile(os.path.join(entry.path, layout.META_FILE)):
-                    for inner in _folders(Path(entry.path)):
-                        yield Path(inner.path), sweep
-                else:
-                    yield Path(entry.path), sweep
-
-
-_ATTRIBUTES = frozenset(
-    [
-        "status",
-        "duration",
-        "started",
-        "stopped",
-        "tags",
-        "experiment",
-        "namespace",
-        "sweep",
-        "id",
-        "key",
-        "index",
-        "replicate",
-        "attempt",
-        "seed",
-    ]
-)
-
-
-def names_of(record: RunRecord) -> set[str]:
-    """All names that the select language knows for a run; what cannot be read adds none."""
-    parameters = list(record.meta["parameters"])
-    try:
-        stored = [key.replace("/", ".") for key in record.tagged_data]
-    except DamagedError:
-        stored = []
-    found = {*_ATTRIBUTES, "rep", *parameters, *stored}
-    found |= {f"{branch}.{name}" for name in parameters for branch in ("params", "parameters", "par")}
-    return found | {f"{branch}.{name}" for name in stored for branch in ("data", "results", "res")}
-
-
-def value_of(record: RunRecord, name: str) -> Any:
-    """Return what a name of the select language means for a run. Raises `LookupError` when it is nothing."""
-    if name in _ATTRIBUTES:
-        return getattr(record, name)
-    if name == "rep":
-        return record.replicate
-    branch, _, rest = name.partition(".")
-    if branch in ("params", "parameters", "par") and rest:
-        return _decoded(record, record.meta["parameters"][rest]["value"])
-    if branch in ("data", "results", "res") and rest:
-        return _stored(record, rest)
-    if name in record.meta["parameters"]:
-        return _decoded(record, record.meta["parameters"][name]["value"])
-    return _stored(record, name)
-
-
-def _stored(record: RunRecord, name: str) -> Any:
-    try:
-        tagged = record.tagged_data
-    except DamagedError as error:
-        raise LookupError(str(error)) from error
-    return _decoded(record, tagged[name.replace(".", "/")])
-
-
-def _decoded(record: RunRecord, tagged: Any) -> Any:
-    """One value; a selection must not read the arrays of all runs, nor end at a damaged one."""
-    try:
-        return decode(tagged, folder=record.path)
-    except DamagedError as error:
-        raise LookupError(str(error)) from error
+            namespace = Path(os.path.relpath(sweep.parent, base)).as_posix()
+            for folder in run_folders(sweep):
+                yield RunPlace(sweep if folder == "." else sweep / folder, sweep, namespace)
 
 
 def _sweep_folders(root: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,13 @@ from expedition.recording import layout, outcomes
 from expedition.recording.journal import parse_line
 
 _COMMIT_MEMBERS = {"index", "attempt", "key", "status", "start", "stop", "worker", "seed", "error", "data"}
-_HEAD = re.compile(rb'\{"index":(\d+),"attempt":(\d+),')
+_HEAD = re.compile(rb'\{"index":(\d+),"attempt":(\d+),(?:"edit":(\d+),)?')
 _BLOCK = 1 << 20
+
+Version = tuple[int, int]
+"""Which of the lines of a run counts: that of the highest attempt, and of this the one with the highest edit."""
+
+_NONE: Version = (-1, -1)
 
 
 class ChangedError(Exception):
@@ -45,15 +50,21 @@ class Reading:
     recovered : runs whose last word is not a line of a log: size of the journal when the run folder was read
         (-1 where nothing could be read), and the attempt of the last whole line in a log, damaged or not (-1: none).
     strays : whether a line was passed over since the design has no such run (yet).
+    edited : version of the last whole line of runs that were edited or deleted.
+    deleted : attempt of the last line of runs that were deleted, and have not begun anew.
     """
 
     marks: dict[str, Mark] = field(default_factory=dict)
     recovered: dict[int, tuple[int, int]] = field(default_factory=dict)
     strays: bool = False
+    edited: dict[int, Version] = field(default_factory=dict)
+    deleted: dict[int, int] = field(default_factory=dict)
 
 
 def latest_commits(sweep: SweepFolder, reading: Reading | None = None) -> Iterator[dict[str, Any]]:
-    """Yield one line per run that was ever started: the commit of its highest attempt, in no order.
+    """Yield one line per run that was ever started, and not deleted: the last word on it, in no order.
+
+    That is the commit of its highest attempt, or the line of the last edit of this attempt.
 
     A run whose last attempt has no commit line (its process died between the two, or is still at it) is
     recovered from its folder: with its end record, or as ``crashed`` or ``running`` with all that its journal
@@ -64,18 +75,20 @@ def latest_commits(sweep: SweepFolder, reading: Reading | None = None) -> Iterat
     marks: dict[str, Mark] = {}
     if reading is not None:
         marks = reading.marks = {name: read_mark(path) for name, path in logs.items()}
-    last: dict[int, int] = {}
-    unread: dict[int, int] = {}  # of lines that are not whole yet, and so will be read again
+    last: dict[int, Version] = {}
+    unread: dict[int, Version] = {}  # of lines that are not whole yet, and so will be read again
     total = len(sweep.entries)
     for name, path in logs.items():
         for line in _lines(path, Mark(), marks.get(name)):
             head = _HEAD.match(line)
             if head:
-                index, attempt = int(head[1]), int(head[2])
+                index, version = int(head[1]), (int(head[2]), int(head[3] or 0))
                 seen = last if line.endswith(b"\n") else unread
-                seen[index] = max(attempt, seen.get(index, -1))
+                seen[index] = max(version, seen.get(index, _NONE))
                 if reading is not None and index >= total:
                     reading.strays = True
+    if reading is not None:
+        reading.edited = {index: version for index, version in last.items() if version[1]}
     given: set[int] = set()
     for name, path in logs.items():
         for line in _lines(path, Mark(), marks.get(name)):
@@ -83,12 +96,21 @@ def latest_commits(sweep: SweepFolder, reading: Reading | None = None) -> Iterat
             if parsed is None:
                 continue
             index = parsed["index"]
-            if index in given or not 0 <= index < total or parsed["attempt"] != last.get(index):
+            if index in given or not 0 <= index < total or version_of(parsed) != last.get(index):
                 continue
-            if parsed["attempt"] < unread.get(index, -1):
+            if version_of(parsed) < unread.get(index, _NONE):
                 continue
             given.add(index)
-            if parsed["status"] not in outcomes.SETTLED:
+            if says_look(parsed):
+                found = recover(sweep, sweep.entries[index])
+                if reading is not None:
+                    reading.recovered[index] = found[1] if found else -1, parsed["attempt"]
+                    if found is None:
+                        reading.deleted[index] = parsed["attempt"]
+                if found is None:
+                    continue
+                parsed = found[0]
+            elif parsed["status"] not in outcomes.SETTLED:
                 # Only such a run is tried again, and the later attempt may have died without a line.
                 later = recover(sweep, sweep.entries[index], above=parsed["attempt"])
                 if later is not None:
@@ -100,7 +122,7 @@ def latest_commits(sweep: SweepFolder, reading: Reading | None = None) -> Iterat
 
 
 def _recovered(
-    sweep: SweepFolder, given: set[int], last: dict[int, int], reading: Reading | None
+    sweep: SweepFolder, given: set[int], last: dict[int, Version], reading: Reading | None
 ) -> Iterator[dict[str, Any]]:
     started: set[str] | None = None
     for entry in sweep.entries:
@@ -110,7 +132,7 @@ def _recovered(
             started = sweep.started_folders()
         found = recover(sweep, entry) if entry.folder in started else None
         if reading is not None and (found is not None or entry.index in last):
-            reading.recovered[entry.index] = found[1] if found else -1, last.get(entry.index, -1)
+            reading.recovered[entry.index] = found[1] if found else -1, last.get(entry.index, _NONE)[0]
         if found is not None:
             yield found[0]
 
@@ -138,7 +160,7 @@ def later_commits(
     appended to the logs since, and the folders of the runs in `known` that are not settled.
 
     Raises `ChangedError` when the logs are no longer those that were read, or tell of a run what could only be
-    judged by reading all of them again.
+    judged by reading all of them again, such as that it was edited or deleted.
     """
     logs = find_logs(sweep)
     gone = sorted(before.marks.keys() - logs.keys())
@@ -156,6 +178,8 @@ def later_commits(
             head = _HEAD.match(line)
             if head:
                 index, attempt = int(head[1]), int(head[2])
+                if head[3]:
+                    raise ChangedError(f"run {index} was edited or deleted")
                 if index >= total:
                     raise ChangedError(
                         f"the commit log {name} has a line of run {index}, which is not planned"
@@ -294,9 +318,36 @@ def _lines(path: str, start: Mark, end: Mark | None) -> Iterator[bytes]:
         yield end.torn
 
 
+def last_versions(sweep: SweepFolder) -> dict[int, Version]:
+    """Return by index which line is the last that the commit logs have of a run, damaged ones included."""
+    last: dict[int, Version] = {}
+    for path in find_logs(sweep).values():
+        for line in _lines(path, Mark(), None):
+            head = _HEAD.match(line)
+            if head:
+                version = int(head[2]), int(head[3] or 0)
+                last[int(head[1])] = max(version, last.get(int(head[1]), _NONE))
+    return last
+
+
+def version_of(line: Mapping[str, Any]) -> Version:
+    """Return which attempt and which edit of it a commit line tells of."""
+    return line["attempt"], line.get("edit", 0)
+
+
+def says_look(line: Mapping[str, Any]) -> bool:
+    """Tell whether a commit line says that the run folder has the last word: the run is being edited, or deleted.
+
+    Such a line is written before the folder is touched. So what a kill leaves is read as it is.
+    """
+    return bool(line.get("deleted") or line.get("changing"))
+
+
 def _commit(line: bytes) -> dict[str, Any] | None:
     """Return the object of a commit line; None when it is torn, altered or no commit line."""
     parsed = parse_line(line)
     if parsed is None or not parsed.keys() >= _COMMIT_MEMBERS or type(parsed["index"]) is not int:
+        return None
+    if type(parsed["attempt"]) is not int or type(parsed.get("edit", 0)) is not int:
         return None
     return parsed

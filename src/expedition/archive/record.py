@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from expedition.archive.last_lines import LastLines, read_last_lines
 from expedition.archive.liveness import derive_status
-from expedition.archive.replay import Recorded, replay
-from expedition.archive.sweep import check_version
-from expedition.errors import DamagedError, NameNotFoundError, RecordNotFoundError, near_matches
+from expedition.archive.meta_file import check_meta, parse_json
+from expedition.archive.recovery import edited_data
+from expedition.archive.replay import Recorded, is_open, replay
+from expedition.archive.run_files import FolderFiles, RunFiles
+from expedition.archive.series import SeriesReader
+from expedition.errors import DamagedError, RecordNotFoundError
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import check_name
-from expedition.recording.journal import read_journal
 from expedition.recording.store import flatten, nest
 from expedition.values import decode
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 
 class RunError(NamedTuple):
@@ -33,28 +34,20 @@ class RunError(NamedTuple):
     traceback: str
 
 
-class SeriesValues(NamedTuple):
-    """A series as arrays: `step` int64 (n,), `time` datetime64[us] in UTC (n,), `value` (n,) or (n, …).
-
-    Values that share no numpy type are an object array of exact Python values; pictures are file paths.
-    """
-
-    step: np.ndarray[Any, Any]
-    time: np.ndarray[Any, Any]
-    value: np.ndarray[Any, Any]
-
-
 class RunRecord:
     """One run of an archive. Reading it runs no code of the experiment and changes no file."""
 
-    def __init__(self, path: Path | str, *, sweep: Path | None = None) -> None:
+    def __init__(self, path: Path | str, *, sweep: Path | None = None, files: RunFiles | None = None) -> None:
         """Read the run folder `path`; `sweep` is its sweep folder where the caller knows it.
+
+        `files` gives the files of a run that is no folder on the disk.
 
         Raises `RecordNotFoundError` when there is no run, `DamagedError` when its meta file cannot be read.
         """
         self.path = Path(path)
+        self._files = files or FolderFiles(self.path)
         try:
-            self.meta: dict[str, Any] = load_meta(self.path)
+            self.meta: dict[str, Any] = check_meta(self._json(layout.META_FILE), self.path / layout.META_FILE)
         except FileNotFoundError:
             raise RecordNotFoundError(
                 f"{path} is no run folder: it has no {layout.META_FILE}; Archive(…).runs() finds those below "
@@ -113,6 +106,8 @@ class RunRecord:
     @cached_property
     def status(self) -> str:
         """How the run ended; ``crashed`` when it died without a word, ``running`` while its lock is held."""
+        if self._files.is_closed and self.meta["status"] == outcomes.RUNNING:
+            return outcomes.CRASHED
         return derive_status(self.meta, self.path, self.sweep_path)
 
     @property
@@ -125,11 +120,10 @@ class RunRecord:
     @property
     def children(self) -> list[RunRecord]:
         """The records of the runs that this one ran inside of it, first to last; unreadable ones are left out."""
-        folder = self.path / layout.CHILDREN_FOLDER
         found: list[RunRecord] = []
-        for path in sorted(folder.iterdir(), key=_number) if folder.is_dir() else ():
+        for path, files in sorted(self._files.children(), key=lambda child: _number(child[0])):
             with contextlib.suppress(RecordNotFoundError, DamagedError):
-                found.append(RunRecord(path, sweep=self._sweep))
+                found.append(RunRecord(path, sweep=self._sweep, files=files))
         return found
 
     @property
@@ -160,13 +154,26 @@ class RunRecord:
     @property
     def notes(self) -> list[str]:
         """Notes of the run."""
-        return [*self.meta["notes"], *(self._journal.notes if self._open_end else ())]
+        had_no_end = self.meta["status"] == outcomes.RUNNING  # an end without room still has all notes
+        return [*self.meta["notes"], *(self._journal.notes if had_no_end else ())]
 
     @property
     def error(self) -> RunError | None:
         """What ended the run, None when nothing did."""
         error = self.meta["outcome"]["error"]
         return RunError(error["type"], error["message"], error["traceback"]) if error else None
+
+    @property
+    def repeats(self) -> dict[str, str] | None:
+        """Of the past run that this one repeats `key`, `sweep` and `folder` below the archive; None without one."""
+        found = self.meta.get("repeats")
+        return dict(found) if isinstance(found, dict) else None
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """What the run read of other runs, each with `kind`, `key`, `sweep`, `folder` and `status` as it was then."""
+        found = self._journal.inputs if self._open_end else self.meta.get("inputs", [])
+        return [dict(one) for one in found if isinstance(one, dict)]
 
     @property
     def reason(self) -> str:
@@ -176,24 +183,61 @@ class RunRecord:
     @cached_property
     def params(self) -> dict[str, Any]:
         """All parameters by name, equal in value and type to what the run had."""
-        return {
-            name: decode(about["value"], folder=self.path) for name, about in self.meta["parameters"].items()
-        }
+        return {name: self.decoded(about["value"]) for name, about in self.meta["parameters"].items()}
 
     @cached_property
     def flat_data(self) -> dict[str, Any]:
         """Stored values by slash path."""
-        return {key: decode(value, folder=self.path) for key, value in self.tagged_data.items()}
+        return {key: self.decoded(value) for key, value in self.tagged_data.items()}
 
     @cached_property
     def tagged_data(self) -> dict[str, Any]:
-        """Stored values by slash path, as tagged JSON: nothing but the file itself is read."""
-        if self._open_end:
-            return self._journal.data
+        """Stored values by slash path, as tagged JSON: those of the data file, without the files it refers to.
+
+        Where that is damaged or missing they are those of the journal, if it is whole: see `data_problem`. Raises
+        `DamagedError` when it is not.
+        """
+        return self._journal.data if self._open_end else self._stored[0]
+
+    @property
+    def data_problem(self) -> str:
+        """Why the stored values of a run that has ended are not those of its data file; empty when they are."""
+        return "" if self._open_end else self._stored[1]
+
+    @cached_property
+    def _stored(self) -> tuple[dict[str, Any], str]:
         try:
-            return dict(flatten(load_json(self.path / layout.DATA_FILE)))
+            return dict(flatten(self._json(layout.DATA_FILE))), ""
         except FileNotFoundError:
-            return {}
+            # A run that stored nothing has no such file.
+            kept = self._kept_by_journal() if self._has_stored() else None
+            return (kept, f"{self.path / layout.DATA_FILE} is missing") if kept else ({}, "")
+        except DamagedError as error:
+            kept = self._kept_by_journal()
+            if kept is None:
+                raise
+            return kept, str(error)
+
+    def _has_stored(self) -> bool:
+        """Whether the journal says of any stored value; quicker to know than what it leads to."""
+        try:
+            return b'"e":"store"' in self._files.read(layout.JOURNAL_FILE)
+        except (OSError, DamagedError):
+            return False
+
+    def _kept_by_journal(self) -> dict[str, Any] | None:
+        """The stored values by the journal, None unless it is whole: each line, and as many as the meta file counts."""
+        if self._files.size(layout.JOURNAL_FILE) is None:
+            return None
+        try:
+            journal = self._journal
+        except (OSError, DamagedError):
+            return None
+        counted = self.meta.get("series", {})
+        counts = {name: about.get("n") for name, about in counted.items() if isinstance(about, dict)}
+        if journal.damaged or counts != {name: about["n"] for name, about in journal.series.items()}:
+            return None
+        return edited_data(journal.data, self.meta)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -203,8 +247,19 @@ class RunRecord:
     @cached_property
     def derived(self) -> dict[str, Any]:
         """Derived parameters by name."""
-        tagged = self._journal.derived if self._open_end else self.meta.get("derived", {})
-        return {name: decode(value, folder=self.path) for name, value in tagged.items()}
+        return {name: self.decoded(value) for name, value in self.tagged_derived.items()}
+
+    @property
+    def tagged_derived(self) -> dict[str, Any]:
+        """Derived parameters by name, as tagged JSON."""
+        return dict(self._journal.derived if self._open_end else self.meta.get("derived", {}))
+
+    @property
+    def edits(self) -> list[dict[str, Any]]:
+        """What was changed after the run, first to last: ``time``, ``operation``, and tagged values by path in
+        ``before`` and ``after``.
+        """
+        return list(self.meta.get("edits", []))
 
     @property
     def annotations(self) -> dict[str, dict[str, str]]:
@@ -214,38 +269,84 @@ class RunRecord:
     @cached_property
     def series(self) -> SeriesReader:
         """The series by name; each is read when asked for."""
-        return SeriesReader(self.path)
+        return SeriesReader(self.path, self._files)
 
     @property
-    def artifacts(self) -> dict[str, Path]:
-        """Paths of the committed files by name."""
+    def artifacts(self) -> Mapping[str, Path]:
+        """Paths of the committed files by name; of a run in a zip each is unpacked when it is asked for.
+
+        Asking for one that lies elsewhere, behind a link, raises `DamagedError`; the others are there.
+        """
         entries = self._journal.artifacts if self._open_end else {a["name"]: a for a in self.artifact_list}
-        return {name: self.path / check_name(name) for name in entries}
+        return self._files.paths([check_name(name) for name in entries])
 
     @property
     def artifact_list(self) -> list[dict[str, Any]]:
-        """Name, size, SHA-256 and kind of the committed files."""
-        return list(self.meta.get("artifacts", []))
+        """Name, size, SHA-256 and kind of the committed files; of one that was never completed name and kind."""
+        return list(self._journal.artifacts.values() if self._open_end else self.meta.get("artifacts", []))
+
+    @property
+    def series_list(self) -> dict[str, dict[str, Any]]:
+        """Per series the number of entries ``n`` and their ``kind``: scalar, array or picture."""
+        return dict(self._journal.series if self._open_end else self.meta.get("series", {}))
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file of the run folder, None when it is not there."""
+        return self._files.size(name)
+
+    def read_of_sweep(self, name: str) -> bytes:
+        """Return the content of a file of the sweep folder, such as ``source/exp_a.py``.
+
+        Raises `FileNotFoundError`, or `DamagedError` when the file is damaged or lies elsewhere.
+        """
+        return self._files.read_of_sweep(self.sweep_path, name)
+
+    def decoded(self, tagged: Any) -> Any:
+        """Return the value of tagged JSON of this run, which may refer to its files. Raises `DamagedError`."""
+        return decode(tagged, folder=self._files.folder_for(tagged))
 
     @property
     def log(self) -> str:
         """What the run printed, warned and logged."""
-        path = self.path / layout.LOG_FILE
-        if path.is_symlink():
-            raise DamagedError(f"{path} is a link, which no archive holds: it may lead anywhere")
+        path = self._log_file()
         try:
             return path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 
+    def last_lines(self, count: int) -> LastLines:
+        """Return the last `count` lines of `log`, and how many there are before them, however long it is."""
+        path = self._log_file()
+        try:
+            return read_last_lines(path, count)
+        except FileNotFoundError:
+            return LastLines([], 0)
+
+    def _log_file(self) -> Path:
+        path = self._files.folder_with(layout.LOG_FILE) / layout.LOG_FILE
+        if path.is_symlink():
+            raise DamagedError(f"{path} is a link, which no archive holds: it may lead anywhere")
+        return path
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content = self._files.read(name)
+        except NotADirectoryError:
+            raise FileNotFoundError(str(self.path)) from None
+        return parse_json(content, self.path / name)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What the journal leads to: of a run that has an end the same as its files, unless these were damaged."""
+        return self._journal
+
     @cached_property
     def _journal(self) -> Recorded:
-        return replay(self.path)
+        return replay(self._files.folder_with(layout.JOURNAL_FILE))
 
     @property
     def _open_end(self) -> bool:
-        """Whether the journal knows more than the files of the end: there was no end, or no room for them."""
-        return bool(self.meta["status"] == outcomes.RUNNING or self.meta["outcome"].get("problems"))
+        return is_open(self.meta)
 
 
 def _sweep_of(run: Path) -> Path:
@@ -271,159 +372,3 @@ def summary_of(sweep: Path) -> RunRecord | None:
     if not (folder / layout.META_FILE).is_file():
         return None
     return RunRecord(folder, sweep=sweep)
-
-
-class SeriesReader(Mapping[str, SeriesValues]):
-    """The series of one run folder by name."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @cached_property
-    def _events(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        for event in read_journal(self._folder / layout.JOURNAL_FILE):
-            if event.get("e") == "track" and event.keys() >= {"n", "s", "t", "v"}:
-                found.setdefault(event["n"], []).append(event)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._events)
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def __getitem__(self, name: str) -> SeriesValues:
-        import numpy as np
-
-        try:
-            events = self._events[name]
-        except KeyError:
-            raise NameNotFoundError(
-                f"{self._folder} has no series {name!r}{near_matches(name, self._events)}"
-            ) from None
-        try:
-            step = np.array([event["s"] for event in events], dtype=np.int64)
-            time = np.array([event["t"] for event in events], dtype="datetime64[us]")
-            value = stack_values([self._value(event["v"]) for event in events])
-        except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
-            if isinstance(error, DamagedError):
-                raise
-            raise DamagedError(
-                f"{self._folder}: the series {name!r} is damaged: {type(error).__name__}: {error}"
-            ) from error
-        return SeriesValues(step, time, value)
-
-    def _value(self, tagged: Any) -> Any:
-        import numpy as np
-
-        tag = tagged.get("$") if isinstance(tagged, dict) else None
-        if tag == "file":
-            return str(self._folder / check_series_file(tagged["file"]))
-        if tag != "bin":
-            return decode(tagged, folder=self._folder)
-        dtype, shape = np.dtype(tagged["d"]), tuple(tagged["sh"])
-        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        with open(self._folder / layout.SERIES_FILE, "rb") as stream:
-            there = os.fstat(stream.fileno()).st_size  # no more is asked for, whatever the journal says
-            stream.seek(tagged["o"])
-            content = stream.read(size) if size <= there else b""
-        import zlib
-
-        if len(content) != size or f"{zlib.crc32(content):08x}" != tagged["crc"]:
-            raise DamagedError(f"{self._folder / layout.SERIES_FILE} is damaged at byte {tagged['o']}")
-        return np.frombuffer(content, dtype=dtype).reshape(shape)
-
-
-def check_series_file(name: str) -> str:
-    """Return the relative path of a series' picture. Raises `DamagedError` when it leaves ``data/series``."""
-    parts = Path(name).parts
-    if parts[:2] != ("data", "series") or ".." in parts:
-        raise DamagedError(f"a series refers to the file {name!r}, outside of data/series")
-    return name
-
-
-_META_TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("id", "key", "status", "sweep", "start"), str),
-    **dict.fromkeys(("index", "replicate", "attempt", "seed"), int),
-    **dict.fromkeys(("experiment", "parameters", "process", "outcome"), dict),
-    **dict.fromkeys(("tags", "notes"), list),
-    "stop": (str, type(None)),
-    "duration": (int, float, type(None)),
-}
-
-
-def load_meta(folder: Path) -> dict[str, Any]:
-    """Read the meta file of the run folder `folder`, with every member that readers rely on.
-
-    Raises `FileNotFoundError`, or `DamagedError` naming the file.
-    """
-    file = folder / layout.META_FILE
-    meta = load_json(file)
-    if meta.get("format") != layout.RUN_FORMAT:
-        raise DamagedError(f"{file} is not the meta file of a run")
-    check_version(str(meta.get("format_version", "")), file)
-    for name, kinds in _META_TYPES.items():
-        if name not in meta or not isinstance(meta[name], kinds):
-            raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
-    experiment, error = meta["experiment"], meta["outcome"].get("error")
-    good = all(isinstance(experiment.get(name), str) for name in ("name", "namespace"))
-    good = good and all(isinstance(about, dict) and "value" in about for about in meta["parameters"].values())
-    if error is not None:
-        good = good and isinstance(error, dict)
-        good = good and all(isinstance(error.get(name), str) for name in ("type", "message", "traceback"))
-    try:
-        for name in ("start", "stop"):
-            datetime.fromisoformat(meta[name] or meta["start"])
-    except ValueError:
-        good = False
-    if not good:
-        raise DamagedError(
-            f"{file} is damaged: its experiment, parameters, error or times are not as they should be"
-        )
-    meta["outcome"].setdefault("error", None)
-    return meta
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises `FileNotFoundError`, or `DamagedError` naming the file."""
-    try:
-        content = json.loads(path.read_bytes(), parse_constant=_no_constant)
-    except NotADirectoryError:
-        raise FileNotFoundError(str(path)) from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path} is damaged: it holds no JSON object")
-    return content
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not strict JSON")
-
-
-def stack_values(values: list[Any]) -> np.ndarray[Any, Any]:
-    """Return tracked values as one array: of their common type and shape, or of objects when they share no type.
-
-    numpy's own form of a builtin number shares its type, as it does in an array. Raises ValueError for arrays of
-    different shapes.
-    """
-    import numpy as np
-
-    kinds = {type(value) for value in values}
-    (kind,) = kinds if len(kinds) == 1 else (object,)  # of mixed types numpy would make one, and lose digits
-    if kind in (float, bool, complex) or issubclass(kind, np.generic):
-        return np.array(values)
-    for builtin, form in ((int, np.int64), (float, np.float64), (bool, np.bool_)):
-        if (
-            values
-            and kinds <= {builtin, form}
-            and (form is not np.int64 or all(-(2**63) <= v < 2**63 for v in values))
-        ):
-            return np.array(values, dtype=form)
-    if kind is np.ndarray:
-        return np.stack(values, dtype=values[0].dtype)  # without dtype it would change the byte order
-    mixed = np.empty(len(values), dtype=object)
-    for position, value in enumerate(values):  # an array among them is one value, too
-        mixed[position] = value
-    return mixed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from expedition.archive.liveness import derive_status
-from expedition.archive.replay import replay
+from expedition.archive.meta_file import load_json, load_meta
+from expedition.archive.replay import is_open, replay
 from expedition.archive.sweep import RunEntry, SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
@@ -27,8 +29,6 @@ class FoundRun(NamedTuple):
 
 def look_at(sweep: SweepFolder, entry: RunEntry) -> FoundRun | None:
     """Return what the folder of a planned run says; None when the run has not begun there or is unreadable."""
-    from expedition.archive.record import load_meta
-
     folder = sweep.path / entry.folder
     try:
         journal = os.stat(folder / layout.JOURNAL_FILE).st_size
@@ -71,25 +71,51 @@ def line_of(sweep: SweepFolder, entry: RunEntry, found: FoundRun) -> dict[str, A
     }
     if found.status == outcomes.CRASHED and line["error"] is None:
         line["error"] = "the process of the run died without an end record"
+    parameters = edited_parameters(meta)
+    if parameters is not None:
+        line["parameters"] = parameters
     return line
+
+
+def edited_parameters(meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters that a meta file has, when edits have changed them; None when none did."""
+    edits = meta.get("edits", ())
+    paths = (path for edit in edits for side in ("before", "after") for path in edit.get(side, ()))
+    return dict(meta["parameters"]) if any(path.startswith("params/") for path in paths) else None
 
 
 def _recorded(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     """What the run recorded: from the files of its end where these are whole, else from its journal."""
-    from expedition.archive.record import load_json
-
     journal = replay(folder)
     data, derived = journal.data, journal.derived
     series, annotations = journal.series, journal.annotations
-    if meta["status"] != outcomes.RUNNING and not meta["outcome"].get("problems"):
+    if not is_open(meta):
         derived, annotations = meta.get("derived", {}), meta.get("annotations", {})
         series = meta.get("series", {})
+        if meta.get("edits"):
+            data = edited_data(data, meta)  # what a data file that cannot be read would have
         with contextlib.suppress(DamagedError, FileNotFoundError):
             stored = dict(flatten(load_json(folder / layout.DATA_FILE)))
             # The file nests groups; the journal knows in which order the values were stored.
             order = {**dict.fromkeys(name for name in data if name in stored), **stored}
             data = {name: stored[name] for name in order}
     return {"data": data, "series": series, "derived": derived, "annotations": annotations}
+
+
+def edited_data(data: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored values, as tagged JSON by slash path, with all edits of the meta file made in them."""
+    found = dict(data)
+    for edit in meta.get("edits", ()):
+        before = [path[5:] for path in edit["before"] if path.startswith("data/")]
+        after = {path[5:]: value for path, value in edit["after"].items() if path.startswith("data/")}
+        if len(before) == len(after):  # what was renamed or set stays where it was
+            renamed = dict(zip(before, after, strict=True))
+            found = {renamed.get(path, path): value for path, value in found.items()}
+        else:
+            for path in before:
+                found.pop(path, None)
+        found.update(after)
+    return found
 
 
 def microseconds(text: str) -> int:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expedition.recording import layout
+from expedition.recording import layout, outcomes
 from expedition.recording.journal import read_journal
 
-_MEMBERS = {
-    "track": frozenset("nstv"),
-    **dict.fromkeys(("store", "derived", "annotate"), frozenset("kv")),
-    "drop": frozenset("k"),
-    "commit": frozenset({"name", "size", "sha256", "kind"}),
-    "open": frozenset({"name"}),
-    **dict.fromkeys(("tag", "note"), frozenset("v")),
+_MEMBERS: dict[str, dict[str, type]] = {
+    "track": {"n": str, "s": int, "t": int, "v": object},
+    "store": {"k": str, "v": object},
+    "derived": {"k": str, "v": object},
+    "annotate": {"k": str, "v": dict},
+    "drop": {"k": str},
+    "commit": {"name": str, "size": int, "sha256": str, "kind": str},
+    "open": {"name": str},
+    "tag": {"v": str},
+    "note": {"v": str},
+    "inputs": {"v": list},
 }
+"""Members of an event, and their types; a line with others is passed over."""
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Recorded:
     annotations: dict[str, dict[str, str]] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
 
 
@@ -42,10 +49,13 @@ def replay(folder: Path) -> Recorded:
     found = Recorded()
     for event in read_journal(folder / layout.JOURNAL_FILE, damaged=found.damaged):
         kind = event.get("e")
-        if not _MEMBERS.get(str(kind), frozenset()) <= event.keys():
+        members = _MEMBERS.get(str(kind))
+        if members is None or not _has(event, members):
             continue
         if kind == "track":
-            series = found.series.setdefault(event["n"], {"n": 0, "kind": _kind(event["v"])})
+            series = found.series.get(event["n"])
+            if series is None:
+                series = found.series[event["n"]] = {"n": 0, **_form(event["v"])}
             series["n"] += 1
         elif kind == "store":
             found.data[event["k"]] = event["v"]
@@ -63,9 +73,35 @@ def replay(folder: Path) -> Recorded:
             found.tags.append(event["v"])
         elif kind == "note":
             found.notes.append(event["v"])
+        elif kind == "inputs":
+            found.inputs.extend(event["v"])
     return found
 
 
-def _kind(value: Any) -> str:
+def is_entry(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event of a journal is an entry of a series."""
+    return event.get("e") == "track" and _has(event, _MEMBERS["track"])
+
+
+def _has(event: Mapping[str, Any], members: Mapping[str, type]) -> bool:
+    return all(name in event and isinstance(event[name], kind) for name, kind in members.items())
+
+
+def is_open(meta: Mapping[str, Any]) -> bool:
+    """Tell whether the journal of a run knows more than the files of its end: there was none, or no room for it.
+
+    Before a run is edited, these files are made whole.
+    """
+    problems = meta["outcome"].get("problems") and not meta.get("edits")
+    return bool(meta["status"] == outcomes.RUNNING or problems)
+
+
+def _form(value: Any) -> dict[str, Any]:
+    """What is said of a series: its kind, and of arrays their shape and dtype."""
     tag = value.get("$") if isinstance(value, dict) else None
-    return {"bin": "array", "array": "array", "file": "picture"}.get(str(tag), "scalar")
+    if tag == "file":
+        return {"kind": "picture"}
+    if tag not in ("bin", "array"):
+        return {"kind": "scalar"}
+    shape, dtype = (value.get(name) for name in (("sh", "d") if tag == "bin" else ("shape", "dtype")))
+    return {"kind": "array", "shape": shape, "dtype": dtype}

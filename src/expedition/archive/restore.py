@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from expedition.archive.commits import Reading, latest_commits
+from expedition.archive.edit_lines import OPTIONAL, follow
+from expedition.archive.edits import finish_edit
+from expedition.archive.meta_file import load_meta
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
@@ -18,15 +21,14 @@ from expedition.values import dumps
 
 _DERIVED = frozenset({outcomes.RUNNING, outcomes.CRASHED, outcomes.UNKNOWN})
 """Statuses of runs without an end record: these have no line, since no process gave them one."""
-_OPTIONAL = frozenset({"series", "derived", "annotations"})
-"""Members of a line that are left out when they are empty."""
 
 
 @dataclass
 class Restored:
-    """What was found of a sweep: runs that began, lines written again, and messages on what is lost."""
+    """What was found of a sweep: runs that began, lines missing and written again, and messages on what is lost."""
 
     runs: int = 0
+    missing: int = 0
     lines: int = 0
     losses: list[str] = field(default_factory=list)
 
@@ -34,9 +36,13 @@ class Restored:
 def restore_lines(sweep: SweepFolder, *, write: bool = True) -> Restored:
     """Give every run of a sweep that has ended, and has no commit line, a line in a log of its own.
 
-    Nothing that is there is changed or removed. With `write=False` lines are only counted as found to be lost.
+    An edit that was killed halfway is finished, or taken back where it had not begun. Else nothing that is there is
+    changed or removed. With `write=False` missing lines are only counted.
     Raises `OSError`.
     """
+    if write:
+        for started in sweep.started_folders():
+            finish_edit(sweep.path / started)
     reading, found = Reading(), Restored()
     lines: list[dict[str, Any]] = []
     known: set[int] = set()
@@ -45,8 +51,9 @@ def restore_lines(sweep: SweepFolder, *, write: bool = True) -> Restored:
         folder = sweep.path / sweep.entries[line["index"]].folder
         found.losses.extend(_lost_observations(folder, line.get("series", {})))
         if line["index"] in reading.recovered and line["status"] not in _DERIVED:
-            lines.append({name: part for name, part in line.items() if part or name not in _OPTIONAL})
-    found.runs = len(known)
+            line = {name: part for name, part in line.items() if part or name not in OPTIONAL}
+            lines.append(follow(line, reading.edited.get(line["index"])))
+    found.runs, found.missing = len(known), len(lines)
     found.losses.extend(_lost_runs(sweep, reading, known))
     if reading.strays:
         found.losses.append("the commit logs name runs that are not in the design any more")
@@ -80,8 +87,6 @@ def _lost_observations(folder: Path, series: Mapping[str, Mapping[str, Any]]) ->
 
 def _lost_runs(sweep: SweepFolder, reading: Reading, known: set[int]) -> list[str]:
     """Say which runs began, and neither a commit line nor their folder tells how they went."""
-    from expedition.archive.record import load_meta
-
     losses = []
     started = sweep.started_folders()
     for entry in sweep.entries:
@@ -89,7 +94,7 @@ def _lost_runs(sweep: SweepFolder, reading: Reading, known: set[int]) -> list[st
         if entry.index in known:
             continue
         if entry.folder not in started:
-            if entry.index in reading.recovered:
+            if entry.index in reading.recovered and entry.index not in reading.deleted:
                 losses.append(f"{entry.folder}: its commit line is damaged, and the folder is gone")
             continue
         try:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from expedition.archive.versions import check_version, of_version
 from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
@@ -52,21 +53,30 @@ class SweepFolder:
         """
         file = Path(path) / layout.SWEEP_FILE
         try:
-            manifest = json.loads(file.read_bytes())
+            text = file.read_bytes()
         except FileNotFoundError:
             raise DamagedError(f"{path} is no sweep folder: it has no {layout.SWEEP_FILE}") from None
+        return cls.parse(text, Path(path))
+
+    @classmethod
+    def parse(cls, text: bytes, path: Path) -> SweepFolder:
+        """Return the sweep folder `path` whose manifest is `text`. Raises `DamagedError` as `open`."""
+        file = path / layout.SWEEP_FILE
+        try:
+            manifest = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DamagedError(f"{file} is damaged: {error}") from None
         if not isinstance(manifest, dict) or manifest.get("format") != layout.SWEEP_FORMAT:
             raise DamagedError(f"{file} is not the manifest of a sweep")
-        check_version(str(manifest.get("format_version", "")), file)
+        check_version(manifest.get("format_version"), file)
+        manifest = of_version(manifest)
         experiment = manifest.get("experiment")
         if not isinstance(experiment, dict) or not isinstance(experiment.get("name"), str):
             raise DamagedError(f"{file} is damaged: it names no experiment")
         for name, kind in (("parameters", dict), ("swept", list), ("runs", list)):
             if not isinstance(manifest.get(name), kind):
                 raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
-        return cls(Path(path), manifest)
+        return cls(path, manifest)
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any]) -> SweepFolder:
@@ -184,13 +194,6 @@ class SweepFolder:
         for parent in parents:
             with os.scandir(self.path / parent) as listing:
                 found.update(f"{parent}{e.name}" for e in listing if e.name[0].isdigit() and e.is_dir())
+        if self.entries and self.entries[0].folder == ".":  # the others may be folders with its artifacts
+            found.intersection_update(entry.folder for entry in self.entries)
         return found
-
-
-def check_version(version: str, file: Path) -> None:
-    """Raise `DamagedError` unless `version` has the major number that this package reads."""
-    if version.split(".")[0] != layout.FORMAT_VERSION.split(".")[0]:
-        raise DamagedError(
-            f"{file} has format version {version or '(none)'}, this Expedition reads "
-            f"{layout.FORMAT_VERSION.split('.')[0]}.x: read it with a newer pytest-expedition"
-        )

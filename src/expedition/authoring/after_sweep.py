@@ -14,6 +14,9 @@ from expedition.errors import ExperimentError, near_matches
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RESULTS = "results"
+"""Name of the fixture, and of the argument, that finds finished runs."""
+
 _AFTER_SWEEP = "__expedition_after_sweep__"
 
 
@@ -22,11 +25,13 @@ class AfterSweep:
     """What ``@experiment.after_sweep`` said of a function.
 
     `experiments` are the names of those that it belongs to, none stands for all of its file. `run_at` is the
-    position of the argument that gets the run which records for the sweep, None when it takes none.
+    position of the argument that gets the run which records for the sweep, `results_at` that of what finds runs of
+    other sweeps; None when it takes none.
     """
 
     experiments: tuple[str, ...]
     run_at: int | None
+    results_at: int | None = None
 
 
 def after_sweep_of(function: object) -> AfterSweep | None:
@@ -96,13 +101,18 @@ def mark_after_sweep(function: F, *names: str) -> F:
         if argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
     ]
     runs = [position for position, argument in enumerate(required) if argument.name in RUN_FIXTURES]
+    finders = [position for position, argument in enumerate(required) if argument.name == RESULTS]
+    if len(required) - len(runs) == 1:
+        finders = []  # whatever its name is, it is the trajectory
     by_position = all(a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD) for a in required)
-    if not by_position or len(runs) > 1 or len(required) - len(runs) != 1:
+    if not by_position or len(runs) > 1 or len(required) - len(runs) - len(finders) != 1:
         raise ExperimentError(
             f"{label}: a function for after_sweep takes the trajectory, and perhaps the run of the summary, by the "
-            f"name experiment or e: def {label}(traj) or def {label}(traj, e)"
+            f"name experiment or e: def {label}(traj) or def {label}(traj, e); what finds other runs comes by the "
+            f"name results: def {label}(traj, e, results)"
         )
     earlier = after_sweep_of(function)
     known = earlier.experiments if earlier is not None else ()
-    setattr(function, _AFTER_SWEEP, AfterSweep((*names, *known), runs[0] if runs else None))
+    run_at, results_at = (found[0] if found else None for found in (runs, finders))
+    setattr(function, _AFTER_SWEEP, AfterSweep((*names, *known), run_at, results_at))
     return function

@@ -65,6 +65,34 @@ def compared(function: Callable[[Any, Any], object], durations: bool, left: obje
     return function(left, right)
 
 
+def contained(durations: bool, item: object, group: Any) -> bool:
+    """Tell whether `item` is in `group`: in a list of an expression or of a record as `compared` finds it equal."""
+    if not isinstance(group, list | tuple):
+        return bool(operator.contains(group, item))
+    unknown: Exception | None = None
+    for member in group:
+        try:
+            if compared(operator.eq, durations, item, member):
+                return True
+        except UNKNOWN as error:
+            unknown = error
+    if unknown is not None:
+        raise unknown
+    return False
+
+
+def text_of(value: Any) -> Any:
+    """Return a path as its text, for `startswith` and the like; anything else as it is."""
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def has_text(value: Any, text: str) -> bool:
+    """Tell whether a text has another one in it, or whether one of the texts in a list has."""
+    if isinstance(value, list | tuple):
+        return any(text in item for item in map(text_of, value) if isinstance(item, str))
+    return bool(operator.contains(value, text))
+
+
 def computed(function: Callable[[Any, Any], object], left: Any, right: Any) -> object:
     """Return an arithmetic result of bounded size; only numbers, dates and durations have one."""
     if function is operator.sub and isinstance(left, str | date) and isinstance(right, str | date):

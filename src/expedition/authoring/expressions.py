@@ -1,8 +1,9 @@
 """The expression language of selections (`--where`, `--archive-select`, `Trajectory.find`).
 
 A text is parsed by Python's own parser, each node is checked against a list of what is allowed, and what is
-left becomes nested functions; Python itself never evaluates it. The grammar: names and dotted names, numbers,
-texts, True, False, None, lists and tuples of constants, comparisons (chained too), `in`, `is None`,
+left becomes nested functions; Python itself never evaluates it. The grammar: names and dotted names (a part that is
+no Python name in brackets: ``data['two words']``; ``data['a.b']`` has the dot in its name, ``data.a.b`` is ``b`` of
+``a``), numbers, texts, True, False, None, lists and tuples of constants, comparisons (chained too), `in`, `is None`,
 `and or not`, `+ - * / // % **` on numbers, and `.startswith .endswith .contains` of a name.
 
 A part that needs a name the record lacks, or cannot be computed (`1 < 'a'`, `1 / 0`), is *unknown*, as in SQL
@@ -10,7 +11,7 @@ A part that needs a name the record lacks, or cannot be computed (`1 < 'a'`, `1 
 of it is unknown, and what is unknown at the end does not match.
 
 Texts are compared as dates when both sides are dates, and as durations where the other side is one:
-`started > '2026-11-01'`, `duration < '1h30m'`. Dates without a time zone are taken as UTC.
+`started > '2026-11-01'`, `duration < '1h30m'`, also in `in ['1h', '2h']`. Dates without a time zone are taken as UTC.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from expedition.authoring.evaluation import (
     ISO_DATE,
@@ -32,20 +31,21 @@ from expedition.authoring.evaluation import (
     compared,
     computed,
     connected,
+    contained,
     duration_seconds,
+    has_text,
     iso_moment,
     plain,
+    text_of,
 )
+from expedition.authoring.quoting import PARAMETERS, join_parts, split_name
+from expedition.authoring.refusals import ALLOWED, called, parse, refusal
 from expedition.errors import ExpressionError, near_matches
 
 MAX_CHARACTERS = 2_000
 MAX_DEPTH = 50
 
 _ALIASES = {"rep": "replicate"}
-_ALLOWED = (
-    "allowed are names, numbers, 'texts', True, False, None, lists, == != < <= > >=, in, is None, and, or, "
-    "not, + - * / // % **, and name.startswith('…'), .endswith('…'), .contains('…')"
-)
 
 _ORDER: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
     ast.Eq: operator.eq,
@@ -55,9 +55,9 @@ _ORDER: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_MEMBERSHIP: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
-    ast.In: lambda item, group: operator.contains(group, item),
-    ast.NotIn: lambda item, group: not operator.contains(group, item),
+_MEMBERSHIP: dict[type[ast.cmpop], Callable[[bool, Any, Any], object]] = {
+    ast.In: contained,
+    ast.NotIn: lambda durations, item, group: not contained(durations, item, group),
 }
 _IDENTITY: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
     ast.Is: operator.is_,
@@ -80,40 +80,12 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], object]] = {
 _METHODS: dict[str, Callable[[Any, str], object]] = {
     "startswith": str.startswith,  # of str itself: a value of another type is a TypeError, so unknown
     "endswith": str.endswith,
-    "contains": operator.contains,
+    "contains": has_text,
 }
 
-_NEWLINE = re.compile(r"\r\n|\r|\n")  # what ends a line for ast; splitlines() knows more
 
-# What people write from other languages, tried when Python's parser refuses; texts in quotes are blanked out.
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_HINTS = (
-    (re.compile(r"(?<![=!<>:])=(?!=)"), "'=' does not compare; write '=='"),
-    (re.compile(r"&&"), "write 'and' instead of '&&'"),
-    (re.compile(r"\|\|"), "write 'or' instead of '||'"),
-    (re.compile(r"<>"), "write '!=' instead of '<>'"),
-    (re.compile(r"!(?!=)"), "write 'not' instead of '!'"),
-)
+_NO_CHOICES: Mapping[str, Collection[str]] = {}
 _INSTEAD: dict[type[ast.operator], str] = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "**"}
-_WORDS = {
-    "Attribute": "an attribute of what is no name",
-    "BitAnd": "'&'",
-    "BitOr": "'|'",
-    "BitXor": "'^'",
-    "Constant": "this constant",
-    "Dict": "{…}",
-    "GeneratorExp": "a comprehension",
-    "IfExp": "if … else",
-    "Invert": "'~'",
-    "JoinedStr": "an f-string",
-    "LShift": "'<<'",
-    "ListComp": "a comprehension",
-    "MatMult": "'@'",
-    "NamedExpr": "':='",
-    "RShift": "'>>'",
-    "Set": "{…}",
-    "Subscript": "[…] after a value",
-}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,22 +120,26 @@ class Expression:
             return False
 
 
-def compile_expression(text: str) -> Expression:
-    """Compile the text of an expression.
+def compile_expression(
+    text: str, *, moments: Collection[str] = (), choices: Mapping[str, Collection[str]] = _NO_CHOICES
+) -> Expression:
+    """Compile the text of an expression; `moments` are names that are known to be dates with time.
+
+    `choices` are the texts that names can be: a comparison with another one is a slip.
 
     Raises ExpressionError, which shows the place and what is allowed, for all that is not in the language,
     and for texts of more than 2,000 characters or 50 levels.
     """
     text = text.strip()
     if not text:
-        raise ExpressionError(f"the expression is empty; {_ALLOWED}")
+        raise ExpressionError(f"the expression is empty; {ALLOWED}")
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(
             f"the expression {text[:40]!r}… has {len(text):,} characters; {MAX_CHARACTERS:,} are "
             "allowed: select in several steps"
         )
-    tree = _parse(text)
-    compiler = _Compiler(text)
+    tree = parse(text)
+    compiler = _Compiler(text, frozenset(moments), choices)
     run = compiler.compile(tree, 1)
     return Expression(text, frozenset(compiler.places), run, compiler.places, compiler.comparisons)
 
@@ -174,7 +150,15 @@ def check_names(expression: Expression, known: Iterable[str]) -> None:
     for name, node in expression._places.items():
         if name not in names:
             near = near_matches(name, [*sorted(names), "True", "False", "None"])
-            _fail(expression.text, node, f"no run has {name!r}{near}", remedy="")
+            compared_to = isinstance(node, ast.Name) and _is_right_side(expression, node)
+            remedy = f"a text is written in quotes: '{name}'" if compared_to else ""
+            raise refusal(expression.text, node, f"no run has {name!r}{near}", remedy=remedy)
+
+
+def _is_right_side(expression: Expression, node: ast.expr) -> bool:
+    """Whether something is compared with the node."""
+    comparisons = [each for each, _, _ in expression._comparisons if isinstance(each, ast.Compare)]
+    return any(side is node for each in comparisons for side in each.comparators)
 
 
 def find_incomparable(
@@ -201,55 +185,23 @@ def find_incomparable(
     return None
 
 
-# --- messages --------------------------------------------------------------------------------------------
-
-
-def _pointed(text: str, line: int, column: int) -> str:
-    """Return the line at fault with a caret below; `column` counts characters from 0."""
-    shown = "".join(_NEWLINE.split(text)[line - 1 : line]).replace("\t", " ")
-    start = max(0, column - 60)
-    return f"\n    {shown[start : column + 60]}\n    {' ' * (column - start)}^"
-
-
-def _fail(text: str, node: ast.expr, problem: str, remedy: str = _ALLOWED) -> NoReturn:
-    line = _NEWLINE.split(text)[node.lineno - 1]
-    column = len(line.encode()[: node.col_offset].decode(errors="replace"))  # ast counts bytes
-    raise ExpressionError(
-        f"{problem}{_pointed(text, node.lineno, column)}" + (f"\n{remedy}" if remedy else "")
-    )
-
-
-def _parse(text: str) -> ast.expr:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of '\d' and the like: a backslash is a backslash here
-            return ast.parse(text, mode="eval").body
-    except SyntaxError as error:
-        blanked = _QUOTED.sub(lambda match: " " * len(match[0]), text)
-        for pattern, hint in _HINTS:
-            if found := pattern.search(blanked):
-                line = text.count("\n", 0, found.start()) + 1
-                column = found.start() - (text.rfind("\n", 0, found.start()) + 1)
-                raise ExpressionError(f"{hint}{_pointed(text, line, column)}\n{_ALLOWED}") from None
-        place = _pointed(text, error.lineno or 1, max((error.offset or 1) - 1, 0))
-        raise ExpressionError(f"the expression cannot be read: {error.msg}{place}\n{_ALLOWED}") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a NUL character; nested too deeply
-        raise ExpressionError(f"the expression {text[:40]!r}… cannot be read: {error}; {_ALLOWED}") from None
-
-
 # --- compiling -------------------------------------------------------------------------------------------
 
 
 class _Compiler:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, moments: frozenset[str], choices: Mapping[str, Collection[str]]) -> None:
         self.text = text
+        self.moments = moments
+        self.choices = choices
         self.places: dict[str, ast.expr] = {}  # where each name was first seen, for messages
         self.comparisons: list[tuple[ast.expr, frozenset[str], Node]] = []
 
     def compile(self, node: ast.expr, depth: int) -> Node:
         """Return the function of a node that is in the language."""
         if depth > MAX_DEPTH:
-            _fail(self.text, node, f"the expression is nested more than {MAX_DEPTH} deep", "use fewer parts")
+            raise refusal(
+                self.text, node, f"the expression is nested more than {MAX_DEPTH} deep", "use fewer parts"
+            )
         name = self.name(node)
         if name is not None:
             self.places.setdefault(name, node)
@@ -270,26 +222,42 @@ class _Compiler:
             return self.comparison(node, depth)
         if isinstance(node, ast.Call):
             return self.method(node, depth)
-        _fail(self.text, node, f"{_called(node)} is not part of the expression language")
+        raise refusal(self.text, node, f"{called(node)} is not part of the expression language")
 
     def name(self, node: ast.expr) -> str | None:
         """Return the dotted name a node is, or None."""
-        parts = []
+        parts, quoted = [], []
         inner = node
-        while isinstance(inner, ast.Attribute):
-            parts.append(inner.attr)
+        while True:
+            if isinstance(inner, ast.Attribute):
+                parts.append(inner.attr)
+            elif (
+                isinstance(inner, ast.Subscript)
+                and isinstance(inner.slice, ast.Constant)
+                and isinstance(inner.slice.value, str)
+            ):
+                parts.append(inner.slice.value)
+                quoted.append(inner.slice.value)
+            else:
+                break
             inner = inner.value
         if not isinstance(inner, ast.Name):
             return None
         parts.append(inner.id)
-        if any(part.startswith("_") for part in parts):
-            _fail(self.text, node, "names that begin with '_' are not part of the expression language")
-        dotted = ".".join(reversed(parts))
+        if any(part.startswith("_") for part in parts if part not in quoted):
+            raise refusal(
+                self.text, node, "names that begin with '_' are not part of the expression language"
+            )
+        parts.reverse()
+        # The dots of a parameter are no groups, so brackets make no other name of it.
+        dotted = ".".join(parts) if parts[0] in PARAMETERS else join_parts(parts)
         return _ALIASES.get(dotted, dotted)
 
     def constant(self, node: ast.expr, depth: int) -> object:
         if depth > MAX_DEPTH:
-            _fail(self.text, node, f"the expression is nested more than {MAX_DEPTH} deep", "use fewer parts")
+            raise refusal(
+                self.text, node, f"the expression is nested more than {MAX_DEPTH} deep", "use fewer parts"
+            )
         if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
             return node.value
         if isinstance(node, ast.List | ast.Tuple):
@@ -302,14 +270,19 @@ class _Compiler:
             and isinstance(node.operand.value, int | float)
         ):
             return _UNARY[type(node.op)](node.operand.value)
-        _fail(self.text, node, "only texts, numbers, True, False and None are constants of an expression")
+        quotes = f"; a text is written in quotes: '{node.id}'" if isinstance(node, ast.Name) else ""
+        raise refusal(
+            self.text,
+            node,
+            f"only texts, numbers, True, False and None are constants of an expression{quotes}",
+        )
 
     def arithmetic(self, node: ast.BinOp, depth: int) -> Node:
         function = _ARITHMETIC.get(type(node.op))
         if function is None:
             instead = _INSTEAD.get(type(node.op))
             hint = f"; write {instead!r}" if instead else ""
-            _fail(self.text, node, f"{_called(node)} is not part of the expression language{hint}")
+            raise refusal(self.text, node, f"{called(node)} is not part of the expression language{hint}")
         left, right = self.compile(node.left, depth + 1), self.compile(node.right, depth + 1)
         return lambda lookup: computed(function, left(lookup), right(lookup))
 
@@ -322,13 +295,19 @@ class _Compiler:
             if type(kind) in _ORDER:
                 durations = self.has_duration(left) or self.has_duration(right)
                 self.check_texts(kind, (left, right), durations)
+                self.check_choice(left, right)
+                self.check_choice(right, left)
                 function = functools.partial(compared, _ORDER[type(kind)], durations)
             elif type(kind) in _MEMBERSHIP:
-                function = functools.partial(_MEMBERSHIP[type(kind)])
+                durations = self.has_duration(left)
+                for item in right.elts if isinstance(right, ast.List | ast.Tuple) else ():
+                    self.check_texts(ast.Eq(), (left, item), durations)
+                    self.check_choice(left, item)
+                function = functools.partial(_MEMBERSHIP[type(kind)], durations)
             elif isinstance(right, ast.Constant) and right.value is None:
                 function = functools.partial(_IDENTITY[type(kind)])
             else:
-                _fail(self.text, right, "'is' is for None only; write '=='")
+                raise refusal(self.text, right, "'is' is for None only; write '=='")
             steps.append((function, run))
 
         def run_chain(lookup: Lookup) -> object:
@@ -364,15 +343,15 @@ class _Compiler:
     def method(self, node: ast.Call, depth: int) -> Node:
         function = node.func
         if not isinstance(function, ast.Attribute) or function.attr not in _METHODS:
-            _fail(self.text, node, "functions are not part of the expression language")
+            raise refusal(self.text, node, "functions are not part of the expression language")
         if self.name(function.value) is None:
-            _fail(self.text, node, f".{function.attr}(…) is for names only")
+            raise refusal(self.text, node, f".{function.attr}(…) is for names only")
         argument = node.args[0] if len(node.args) == 1 and not node.keywords else None
         if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
-            _fail(self.text, node, f".{function.attr}(…) takes one text in quotes")
+            raise refusal(self.text, node, f".{function.attr}(…) takes one text in quotes")
         apply, text = _METHODS[function.attr], argument.value
         subject = self.compile(function.value, depth + 1)
-        return self.noted(function.value, lambda lookup: apply(subject(lookup), text))
+        return self.noted(function.value, lambda lookup: apply(text_of(subject(lookup)), text))
 
     def has_duration(self, node: ast.expr) -> bool:
         name = self.name(node)
@@ -382,31 +361,61 @@ class _Compiler:
             self.has_duration(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)
         )
 
+    def check_choice(self, subject: ast.expr, text: ast.expr) -> None:
+        """Refuse a text that what is compared with it can never be."""
+        name = self.name(subject)
+        known = self.choices.get(name) if name is not None else None
+        if known is None or not isinstance(text, ast.Constant) or not isinstance(text.value, str):
+            return
+        if text.value not in known:
+            problem = f"there is no {name} {text.value!r}{near_matches(text.value, known)}"
+            raise refusal(self.text, text, problem, f"it is one of {', '.join(known)}")
+
     def check_texts(self, kind: ast.cmpop, operands: tuple[ast.expr, ast.expr], durations: bool) -> None:
         """Refuse texts that were meant as a duration or a date, and are none."""
+        ordered = not isinstance(kind, ast.Eq | ast.NotEq)
+        moments = any(self.name(node) in self.moments for node in operands)
         for node in operands:
+            if moments and _is_number(node):
+                raise refusal(
+                    self.text,
+                    node,
+                    "a date is a text, not a number",
+                    "write '2026-11-30' or '2026-11-30T14:30'",
+                )
             text = node.value if isinstance(node, ast.Constant) else None
             if not isinstance(text, str):
                 continue
             if durations and duration_seconds(text) is None:
-                _fail(self.text, node, f"{text!r} is no duration", "write '2h', '30m', '1.5s', '2d', '1h30m'")
-            ordered = not isinstance(kind, ast.Eq | ast.NotEq)
+                raise refusal(
+                    self.text, node, f"{text!r} is no duration", "write '2h', '30m', '1.5s', '2d', '1h30m'"
+                )
+            if moments and ordered and not ISO_DATE.match(text):
+                raise refusal(
+                    self.text, node, f"{text!r} is no date", "write '2026-11-30' or '2026-11-30T14:30'"
+                )
             if not durations and ordered and ISO_DATE.match(text) and iso_moment(text) is None:
-                _fail(self.text, node, f"there is no such date as {text!r}", "write '2026-11-30T14:30'")
+                raise refusal(
+                    self.text, node, f"there is no such date as {text!r}", "write '2026-11-30T14:30'"
+                )
 
 
-def _called(node: ast.expr) -> str:
-    """Name a kind of node as its writer would."""
-    kind = type(node.op if isinstance(node, ast.BinOp | ast.UnaryOp) else node).__name__
-    return _WORDS.get(kind, kind.lower())
+def _is_number(node: ast.expr) -> bool:
+    """Tell whether a node is a number, or made of numbers only: a date without quotes is."""
+    if isinstance(node, ast.BinOp):
+        return _is_number(node.left) and _is_number(node.right)
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
 
 
 def _mapping_lookup(record: Mapping[str, object]) -> Lookup:
     def lookup(name: str) -> object:
         if name in record:
             return record[name]
+        parts = split_name(name) or [name]
+        if ".".join(parts) in record:
+            return record[".".join(parts)]
         value: object = record
-        for part in name.split("."):
+        for part in parts:
             if not isinstance(value, Mapping):
                 raise KeyError(name)
             value = value[part]

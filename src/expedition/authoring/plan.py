@@ -32,7 +32,8 @@ class PlannedRun:
     """One run of the plan.
 
     `point` holds the values of the swept parameters, and of others that are this run's own; `origin` says
-    whether they are from the design or from an expansion.
+    whether they are from the design or from an expansion. `repeats` is, of a run that repeats a past one, what its
+    record says of that: `key`, `sweep` and `folder`.
     """
 
     index: int
@@ -41,6 +42,7 @@ class PlannedRun:
     point: Mapping[str, Any]
     replicate: int
     origin: str = "sweep"
+    repeats: Mapping[str, str] | None = None
 
 
 @dataclass

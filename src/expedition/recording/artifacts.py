@@ -37,6 +37,10 @@ class Artifacts:
         Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken.
         """
         relative = check_name(name)
+        if ".tmp-" in relative:
+            raise ArtifactError(
+                f"artifact {name!r}: '.tmp-' marks files that are not finished; choose a name without it"
+            )
         if suffix and not PurePosixPath(relative).suffix:
             relative += suffix
         path = self.folder / relative

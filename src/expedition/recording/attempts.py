@@ -9,7 +9,7 @@ from pathlib import Path
 
 from expedition.recording import layout
 
-_RUN_FOLDER = re.compile(r"\d{4,}-|\d+\Z")
+_RUN_FOLDER = re.compile(r"\d{4,}-")
 
 
 def set_aside(folder: Path) -> int:
@@ -33,8 +33,27 @@ def set_aside(folder: Path) -> int:
     target.mkdir()
     kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
     # The meta file goes last: until then a kill leaves the run where a reader finds it.
-    found = [n for n in os.listdir(folder) if n not in kept and not _RUN_FOLDER.match(n)]
+    found = [n for n in os.listdir(folder) if n not in kept and not _has_other_runs(folder / n)]
     names = sorted(found, key=lambda n: n == layout.META_FILE)
     for name in names:
         os.rename(folder / name, target / name)
     return number
+
+
+def _has_other_runs(path: Path) -> bool:
+    """Tell the folder of another run, or of a thousand of them, from one with artifacts."""
+    if _RUN_FOLDER.match(path.name):
+        return _is_run(path)
+    if not path.name.isdigit() or not path.is_dir():
+        return False
+    return any(_RUN_FOLDER.match(inner.name) and _is_run(inner) for inner in path.iterdir())
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run, which may be about to begin."""
+    if not folder.is_dir():
+        return False
+    names = os.listdir(folder)
+    return not names or any(
+        name.startswith("experiment_") or name == layout.ATTEMPTS_FOLDER for name in names
+    )

@@ -25,9 +25,13 @@ DIFF_FILE = "git.diff"
 ANALYSIS_FILE = "analysis.py"
 JOURNALS_FOLDER = "journal"
 
+IGNORE_FILE = ".gitignore"
+IGNORE_TEXT = b"# Made by Expedition: results do not belong into git.\n*\n"
+"""What stands in a new archive root, which readers know it by."""
+
 RUN_FORMAT = "expedition-run"
 SWEEP_FORMAT = "expedition-sweep"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 # A run whose folder is the sweep folder itself shares it with these; none may be committed or moved.
 SWEEP_OWNED = frozenset(

@@ -28,6 +28,7 @@ class RunIdentity:
     tagged : per name the value as tagged JSON.
     mask : hides the values of secret parameters.
     is_nested : whether it is a run inside of another one, which has no row in the sweep.
+    repeats : of the past run that it repeats `key`, `sweep` and `folder`; None when it repeats none.
     folder : the run folder; `sweep` the sweep folder.
     """
 
@@ -47,6 +48,7 @@ class RunIdentity:
     sweep: Path
     mask: Mask = field(default_factory=Mask)
     is_nested: bool = False
+    repeats: Mapping[str, str] | None = None
 
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
@@ -139,6 +141,7 @@ def write_meta(
         "process": process,
         "versions": versions(),
         "outcome": outcome,
+        **({"repeats": dict(identity.repeats)} if identity.repeats is not None else {}),
         **extras,
     }
     file = identity.folder / layout.META_FILE

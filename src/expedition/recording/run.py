@@ -24,7 +24,7 @@ from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
 from expedition.recording.store import Store, nest
 from expedition.recording.writer import SweepWriter, process_identity
-from expedition.values import FileSink, dumps, encode
+from expedition.values import FileSink, dumps, encode, is_utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,7 @@ class Run:
         self._annotations: dict[str, dict[str, str]] = {}
         self._tags = list(identity.tags)
         self._notes = list(identity.notes)
+        self._inputs: dict[tuple[str, ...], dict[str, str]] = {}
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
         self._end = RunEnd(outcomes.PENDING, 0)
@@ -410,10 +411,25 @@ class Run:
         self._write(dumps({"e": "note", "v": text}))
         self._notes.append(text)
 
+    def note_inputs(self, inputs: Iterable[Mapping[str, str]]) -> None:
+        """Record that the run reads other runs: of each `kind`, `key`, `sweep`, `folder` and `status`.
+
+        The fixture `results` calls it. What is recorded already is passed over.
+        """
+        new = {tuple(one.values()): dict(one) for one in inputs}
+        new = {identity: one for identity, one in new.items() if identity not in self._inputs}
+        if new:
+            self._write(dumps({"e": "inputs", "v": list(new.values())}))
+            self._inputs.update(new)
+
     def annotate(self, key: str, text: str = "", *, unit: str = "") -> None:
         """Say what a parameter, result or series means, and in which unit it is."""
         if not all(isinstance(part, str) for part in (key, text, unit)) or not key:
             raise UnstorableError(f"annotate takes texts, but got {key!r}, {text!r}, {unit!r}")
+        if not is_utf8(key):
+            raise UnstorableError(
+                f"annotate: UTF-8 cannot write the name {key!r}; leave the lone surrogate out"
+            )
         entry = {name: value for name, value in (("comment", text), ("unit", unit)) if value}
         self._write(dumps({"e": "annotate", "k": key, "v": entry}))
         self._annotations[key] = {**self._annotations.get(key, {}), **entry}
@@ -422,6 +438,11 @@ class Run:
         """Record a parameter that follows from others; return `value`."""
         if not isinstance(name, str) or not all(name.split("/")):
             raise UnstorableError(f"a derived parameter needs a name, but got {name!r}")
+        if not is_utf8(name):
+            raise UnstorableError(
+                f"a derived parameter needs a name that UTF-8 can write, but {name!r} has a lone surrogate; leave it "
+                f"out"
+            )
         tagged = encode(value, name=name, sink=FileSink(self.path, "data/derived"))
         self._write(dumps({"e": "derived", "k": name, "v": tagged}))
         self._derived[name] = tagged
@@ -576,6 +597,7 @@ class Run:
             ("artifacts", self._artifacts.listing()),
             ("derived", self._derived),
             ("annotations", self._annotations),
+            ("inputs", list(self._inputs.values())),
         ):
             if content and not in_place:
                 extras[name] = content

@@ -15,7 +15,7 @@ from typing import Any
 from expedition.errors import ExperimentError, UnstorableError
 from expedition.recording import layout
 from expedition.recording.files import write_all
-from expedition.values import dumps, encode
+from expedition.values import dumps, encode, is_utf8
 
 INLINE_BYTES = 1024
 """Arrays up to this size stand in the journal itself, larger ones in ``data/series.bin``."""
@@ -96,6 +96,11 @@ class SeriesRecorder:
             raise ExperimentError(
                 f"the name of a series must be names joined by single slashes, such as 'fold/rmse', "
                 f"but got {name!r}"
+            )
+        if not is_utf8(name):
+            raise ExperimentError(
+                f"the name of a series must be text that UTF-8 can write, but {name!r} has a lone surrogate; leave it "
+                f"out"
             )
         groups = {name[:i] for i, letter in enumerate(name) if letter == "/"}
         for other in groups & self._series.keys():

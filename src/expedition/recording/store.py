@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from expedition.errors import ExpeditionError, ExperimentError, UnstorableError
-from expedition.values import dumps, encode
+from expedition.values import dumps, encode, is_utf8
 from expedition.values.files import FileSink
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, complex})
@@ -312,11 +312,17 @@ def _check_key(key: object) -> None:
         raise ExperimentError(
             f"a key of the store must be names joined by single slashes, such as 'rmse/mean', but got {key!r}"
         )
+    if not is_utf8(key):  # no file of the archive could have it as the name of a column
+        raise ExperimentError(
+            f"a key of the store must be text that UTF-8 can write, but {key!r} has a lone surrogate; leave it out, or "
+            f"store the text as a value"
+        )
 
 
 def _is_group(value: dict[Any, Any]) -> bool:
     return all(
-        type(k) is str and k and "/" not in k and k not in {"$", ".", ".."} and "\0" not in k for k in value
+        type(k) is str and k and "/" not in k and k not in {"$", ".", ".."} and "\0" not in k and is_utf8(k)
+        for k in value
     )
 
 

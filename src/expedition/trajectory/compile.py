@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expedition.archive.commits import Reading, latest_commits
+from expedition.archive.edited_sweep import EditedSweep
 from expedition.archive.sweep import SweepFolder
+from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.array_source import ArraySource
@@ -51,7 +53,8 @@ def compile_trajectory(folder: Path | str | SweepFolder) -> Path:
 
     The attribute ``complete`` is 1 when every run of the design has ended.
 
-    Raises `DamagedError` when `folder` is no sweep folder and `OSError` when the file cannot be written.
+    Raises `DamagedError` when `folder` is no sweep folder or has names that UTF-8 cannot write, and `OSError` when
+    the file cannot be written.
     Warns of arrays that cannot be read; their cells stay empty.
     """
     path = folder.path if isinstance(folder, SweepFolder) else Path(folder)
@@ -73,8 +76,14 @@ def _compile(sweep: SweepFolder, last: Stamp | None) -> Path:
         with replacing(target, only=last) as temporary:
             with open_output(temporary, "w") as file:
                 place = reserve_checksum(file)
-                _write(file, sweep, table, growth)
+                _write(file, EditedSweep.of(sweep, table.edited) if table.edited else sweep, table, growth)
             seal(temporary, place)
+    except UnicodeEncodeError as error:  # names of records that an earlier version wrote
+        begin = max(error.start - 20, 0)
+        raise DamagedError(
+            f"a name in its records cannot be written as UTF-8 (in "
+            f"{error.object[begin : error.end + 20]!r}); rename it with --archive-modify"
+        ) from error
     finally:
         table.spill.close()
     return target
@@ -105,7 +114,8 @@ def _write(file: h5py.File, sweep: SweepFolder, table: Gathered, growth: Growth)
     moments = [t for t in (*table.start, *table.stop) if t is not None]
     complete = OPEN.isdisjoint(table.status)
     write_heading(writer, leaves.schema, sweep, complete=complete, moment=max(moments, default=None))
-    growth.fit = growth.fit and not leaves.failed and growth.knows(sweep)
+    # The next file would have to know which rows do not have the parameters of the design.
+    growth.fit = growth.fit and not leaves.failed and not table.edited and growth.knows(sweep)
     growth.write(file)
     warn_of_arrays(leaves.failed)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from expedition.archive.bundle import sweep_on_disk
 from expedition.archive.expansions import expand
 from expedition.archive.record import RunRecord, summary_of
 from expedition.archive.sweep import SweepFolder
@@ -40,12 +41,15 @@ class Trajectory(RunSet):
 
     @classmethod
     def open(cls, path: Path | str) -> Trajectory:
-        """Open a trajectory file, or that of a sweep folder.
+        """Open a trajectory file, or that of a sweep folder, which may be in a zip: ``a.zip/results/exp/…``.
 
         Raises `RecordNotFoundError` when there is none, `TrajectoryFormatError` when it is damaged, foreign
         or of a newer format.
         """
-        return cls(Store(path))
+        place = sweep_on_disk(path)
+        store = Store(place)
+        store.holder = place
+        return cls(store)
 
     def _title(self) -> str:
         return f"Trajectory {str(self.path)!r}"

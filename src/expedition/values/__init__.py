@@ -9,6 +9,7 @@ Importing this package imports neither numpy nor pandas.
 
 from __future__ import annotations
 
+from expedition.values._standard import is_utf8
 from expedition.values.codecs import Codec, Undecoded, register_codec
 from expedition.values.columns import (
     MISSING,
@@ -54,6 +55,7 @@ __all__ = [
     "encode",
     "has_axes",
     "is_storable",
+    "is_utf8",
     "loads",
     "parts_text",
     "register_codec",

@@ -33,6 +33,7 @@ class Store(GuardedFile):
     attrs : attributes of the file. notes : what was said of groups and columns, and links.
     tails : within `keeping_tails` what columns have read that share one dataset, else None.
     openings : how often a file was opened; what was found in the one before may have changed.
+    holder : what has to be there as long as the file is read, such as the folder that it was unpacked to.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -41,6 +42,7 @@ class Store(GuardedFile):
         self._stamp: tuple[Stamp, int] = (NO_FILE, 0)
         self._sources: list[dict[str, Any]] | None = None
         self.openings = 0
+        self.holder: object = None
         self.schema: dict[str, dict[str, Any]] = {}
         self.attrs: dict[str, Any] = {}
         self.notes = Notes()

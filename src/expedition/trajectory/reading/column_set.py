@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expedition.authoring.quoting import split_name
 from expedition.errors import AmbiguousNameError, DamagedError, NameNotFoundError, near_matches
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.store import Store
@@ -157,6 +158,8 @@ class ColumnSet(ReadOnly):
         linked = self._tree.linked(name)
         if linked is not None and linked.is_leaf:
             return self._column(linked)
+        if (quoted := self._quoted_path(name)) is not None:
+            return self._column(Node(quoted))
         branch, dot, rest = name.partition(".")
         if branch == fmt.RUNS and rest in fields_of(self._store):
             return run_field(self._store, rest, self._rows)
@@ -166,7 +169,8 @@ class ColumnSet(ReadOnly):
         is_field = field in fields_of(self._store)
         known = [f"{fmt.RUNS}/{field}"] if is_field and strict else []
         for node in (fmt.PARAMETERS, fmt.RESULTS, fmt.DERIVED):
-            paths = (f"{node}/{name}", f"{node}/{name.replace('.', '/')}")
+            # A value with a dot in its own name yields: it can be said with brackets.
+            paths = (f"{node}/{name.replace('.', '/')}", f"{node}/{name}")
             known += [path for path in paths if path in self._store.schema][:1]
         if len(known) > 1:
             either = " or ".join(repr(path.replace("/", ".")) for path in known)
@@ -179,6 +183,15 @@ class ColumnSet(ReadOnly):
         if not found.is_leaf:
             raise NameNotFoundError(f"{name!r} is a group, not a column: {', '.join(found.children)}")
         return self._column(found)
+
+    def _quoted_path(self, name: str) -> str | None:
+        """Return the path of a column that expressions name with brackets, as in ``data['a.b']``; else None."""
+        if "['" not in name and '["' not in name:
+            return None
+        first, *rest = split_name(name) or [name]
+        places = [f"{node}/{'/'.join([first, *rest])}" for node in (fmt.PARAMETERS, fmt.RESULTS, fmt.DERIVED)]
+        places.insert(0, "/".join([_BRANCH_ALIASES.get(first, first), *rest]))
+        return next((path for path in places if path in self._store.schema), None)
 
     def collect(self, path: str) -> Any:
         """Return the values of a column aligned with the runs.

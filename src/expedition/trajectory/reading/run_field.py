@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expedition.archive.liveness import derive_status, is_held
-from expedition.archive.record import load_meta
+from expedition.archive.meta_file import load_meta
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
 from expedition.trajectory.file import format as fmt

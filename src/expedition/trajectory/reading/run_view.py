@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +198,7 @@ class RunView(ReadOnly):
         return RunRecord(folder)
 
     @property
-    def artifacts(self) -> dict[str, Path]:
+    def artifacts(self) -> Mapping[str, Path]:
         """Paths of the committed files by name, in the run folder. Raises as `record`."""
         return self.record.artifacts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expedition.archive.record import SeriesValues, stack_values
+from expedition.archive.series import SeriesValues, stack_values
 from expedition.errors import DamagedError, SelectionError
 from expedition.recording import layout
 from expedition.trajectory.file import format as fmt

@@ -82,6 +82,8 @@ class Gathered:
     error: list[str] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
     """Rows of which a file could not be read."""
+    edited: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Parameters of the runs whose parameters were edited, as in their meta files."""
 
 
 def gather(sweep: SweepFolder, lines: Iterable[dict[str, Any]]) -> Gathered:
@@ -126,6 +128,8 @@ def _take(table: Gathered, line: dict[str, Any]) -> None:
     table.seed[row] = line["seed"]
     table.attempt[row] = line["attempt"]
     table.error[row] = line["error"] or ""
+    if "parameters" in line:
+        table.edited[row] = line["parameters"]
     _add(table.results, row, line["data"], table.spill)
     # A member that would be empty is not written.
     _add(table.derived, row, line.get("derived", {}), table.spill)
