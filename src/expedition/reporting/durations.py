@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["estimate_remaining", "format_bytes", "format_duration", "format_when"]
+__all__ = ["estimate_remaining", "format_age", "format_bytes", "format_duration", "format_when"]
 
 _NONE = "–"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,6 +63,20 @@ def format_when(when: datetime | int | None) -> str:
         return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="minutes")
     except (OverflowError, ValueError, OSError):  # outside of the years 1 … 9999, or of the C library
         return str(when)
+
+
+def format_age(when: datetime | None, now: datetime) -> str:
+    """Write how long ago a time was, in the largest unit that makes two of it: ``50 s ago``, ``47 h ago``, ``2 d ago``.
+
+    A time to come, by a clock that is ahead, is ``just now``.
+    """
+    if when is None:
+        return _NONE
+    seconds = (now - when).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago" if seconds >= 1 else "just now"
 
 
 def estimate_remaining(

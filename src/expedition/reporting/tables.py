@@ -1,228 +1,31 @@
-"""Tables for the terminal and for programs: any rows, and the final table of a sweep."""
+"""The table of a sweep: its points, with their replicates folded."""
 
 from __future__ import annotations
 
-import enum
-import json
-import math
-import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
 
-from expedition.errors import ExperimentError, UnstorableError, near_matches
-from expedition.trajectory.statistics import Interval, format_interval, format_number, mean_interval
-from expedition.values import has_axes, short_hash, short_text
+from expedition.errors import UnstorableError
+from expedition.reporting.cells import (
+    Distinct,
+    Done,
+    Share,
+    WithN,
+    format_cell,
+    is_bool,
+    is_number,
+    json_cell,
+    told,
+)
+from expedition.reporting.formats import Table, check_format, dump_json, render_tables
+from expedition.trajectory.statistics import mean_interval
 
-__all__ = [
-    "Distinct",
-    "Done",
-    "Share",
-    "SweepTable",
-    "format_cell",
-    "render_table",
-    "result_column",
-    "sweep_table",
-    "told",
-]
-
-Format = Literal["table", "json"]
-
-_NONE = "–"
-_GAP = "…"
 _SETTLED = frozenset({"done", "skipped", "pruned"})
 _UNFINISHED = frozenset({"pending", "running"})
 _OWN = frozenset({"status", "replicate", "n", "failed", "skipped", "pruned"})
 """Names that say something of the runs themselves."""
 _CONSTANT_WIDTH = 40  # characters of a value in the line of constants
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of some booleans are true."""
-
-    true: int
-    n: int
-
-
-@dataclass(frozen=True)
-class Distinct:
-    """Stands for values that differ and have no mean."""
-
-    count: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """How many of the runs of a point are done."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class _Told:
-    """An array or the like among others that have its shape: with a hash that tells it from them."""
-
-    value: object
-
-
-@dataclass(frozen=True)
-class _WithN:
-    """An interval of fewer values than the column `n` says."""
-
-    interval: Interval
-
-
-# --- cells -------------------------------------------------------------------------------------------
-
-
-def format_cell(value: object, max_width: int | None = None) -> str:
-    """Write a value in one line: floats in six significant digits, None as ``–``, arrays by their shape.
-
-    :param max_width: characters at most; longer text ends in ``…``.
-    """
-    text = "".join(c if c.isprintable() else " " for c in _text(value))  # line ends, terminal control codes
-    if max_width is not None and len(text) > max_width:
-        text = text[: max(max_width - 1, 0)] + _GAP
-    return text
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return _NONE
-        case str():
-            return value
-        case _Told(value):
-            return f"{_text(value)}~{short_hash(value)}"
-        case _WithN(interval):
-            return format_interval(interval, show_n=True)
-        case Interval():
-            return format_interval(value)
-        case Share(true, n):
-            return f"{true}/{n} true"
-        case Done(done, total):
-            return str(done) if done == total else f"{done}/{total}"
-        case Distinct(count):
-            return f"…({count} values)"
-        case bool():
-            return str(value)
-        case enum.Enum():
-            return value.name
-        case numbers.Integral():
-            return _integer_text(int(value))
-        case numbers.Real():
-            return format_number(float(value))
-    if (shape := getattr(value, "shape", None)) and isinstance(shape, tuple):
-        return f"{type(value).__name__}[{'×'.join(map(str, shape))}]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_text(key)}: {_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        inside = ", ".join(map(_text, value))
-        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
-    return short_text(value)
-
-
-def _integer_text(value: int) -> str:
-    if value.bit_length() > 200:  # more than 60 digits; Python itself refuses more than 4300
-        return f"{'-' if value < 0 else ''}2^{math.log2(abs(value)):.6g}"
-    return str(value)
-
-
-def told(value: object) -> object:
-    """Return a value of a swept parameter as a cell: arrays of one shape are told apart."""
-    return _Told(value) if has_axes(value) else value
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")  # numpy.bool
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, (bool, enum.Enum))
-
-
-def _json_cell(value: object, name: str) -> Any:
-    from expedition.values import encode
-
-    if isinstance(value, _WithN):
-        value = value.interval
-    if isinstance(value, _Told):
-        value = value.value
-    if isinstance(value, (Interval, Share, Done, Distinct)):  # plain objects, for readers that do not know us
-        return {key: encode(item, name=f"{name}/{key}") for key, item in asdict(value).items()}
-    return encode(value, name=name)
-
-
-# --- any rows ----------------------------------------------------------------------------------------
-
-
-def render_table(
-    rows: Sequence[Mapping[str, object]],
-    columns: Sequence[str],
-    *,
-    format: str = "table",  # the name users know from --archive-format
-    headers: Mapping[str, str] | None = None,
-    max_width: int | None = None,
-) -> str:
-    """Render rows as text for a terminal or as JSON.
-
-    Text: numbers are aligned at the decimal point, None and what a row lacks is ``–``. JSON: an array of one
-    object per row, strict (NaN and other values outside of JSON in the tagged form of
-    :func:`expedition.values.encode`), without the keys a row lacks; `headers` and `max_width` do not apply.
-
-    :param rows: one mapping per row.
-    :param columns: the keys to show, in order.
-    :param format: ``"table"`` or ``"json"``.
-    :param headers: what to call columns, where not by their keys.
-    :param max_width: characters of a cell at most; longer text is cut and ends in ``…``.
-    :raises ExperimentError: for another format.
-    :raises UnstorableError: for a value that JSON cannot hold exactly.
-    """
-    if _format(format) == "json":
-        objects = [{name: _json_cell(row[name], name) for name in columns if name in row} for row in rows]
-        return json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False)
-    heads = [(headers or {}).get(name, name) for name in columns]
-    return _layout([[row.get(name) for name in columns] for row in rows], heads, max_width)
-
-
-def _format(name: str) -> Format:
-    match name:
-        case "table" | "json":
-            return name
-    raise ExperimentError(f"unknown table format {name!r}{near_matches(name, ('table', 'json'))}")
-
-
-def _layout(
-    rows: Sequence[Sequence[object]], heads: Sequence[str], max_width: int | None, gap_at: int | None = None
-) -> str:
-    from tabulate import tabulate
-
-    if not heads:
-        return ""
-    # Numbers are written and aligned by us: tabulate would read text such as "1e5" or "007" as numbers
-    align = [_alignment([row[index] for row in rows]) for index in range(len(heads))]
-    cells = [[format_cell(value, max_width) for value in row] for row in rows]
-    if gap_at is not None:
-        cells.insert(gap_at, [_GAP] * len(heads))
-    titles = [format_cell(head) for head in heads]
-    if not cells:
-        return tabulate([], headers=titles, tablefmt="simple")
-    return tabulate(cells, headers=titles, tablefmt="simple", disable_numparse=True, colalign=align)
-
-
-def _alignment(values: Sequence[object]) -> str:
-    present = [value for value in values if value is not None]
-    if present and all(_is_number(value) for value in present):
-        return "decimal"
-    folded = (Interval, _WithN, Share, Done)
-    numeric = all(_is_number(value) or isinstance(value, folded) for value in present)
-    return "right" if present and numeric else "left"
-
-
-# --- sweeps ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -240,36 +43,44 @@ class SweepTable:
     hidden_rows: int = 0
     gap_at: int | None = None
 
-    def render(self, format: str = "table", *, max_width: int | None = None) -> str:
-        """Return the table with lines for the constants and for what is hidden; or the same as JSON.
+    def render(self, format: str = "table", *, max_width: int | None = None, width: int | None = None) -> str:
+        """Return the table with lines for the constants and for what is hidden; or its rows in another format.
 
-        :raises ExperimentError: for a format other than ``"table"`` and ``"json"``.
+        JSON is an object that says all of this. `max_width` and `width` are those of `render_table`.
+
+        :raises ExperimentError: for a format there is not.
         :raises UnstorableError: for a value that JSON cannot hold exactly.
         """
-        if _format(format) == "json":
-            rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        check_format(format)
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        if format == "json":
             content = {
                 "columns": list(self.columns),
-                "rows": [{name: _json_cell(value, name) for name, value in row.items()} for row in rows],
-                "constants": {name: _json_cell(value, name) for name, value in self.constants.items()},
+                "rows": [{name: json_cell(value, name) for name, value in row.items()} for row in rows],
+                "constants": {name: json_cell(value, name) for name, value in self.constants.items()},
                 "hidden_results": list(self.hidden_results),
                 "hidden_rows": self.hidden_rows,
             }
-            return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        lines = [_layout(self.rows, self.columns, max_width, self.gap_at)] if self.columns else []
-        lines += [line for line in (self.constants_line(), self.hidden_line()) if line]
-        return "\n".join(lines)
+            return dump_json(content)
+        notes = [line for line in (self.constants_line(), self.hidden_line()) if line]
+        table = Table(self.columns, rows, notes=notes, max_width=max_width, gap_at=self.gap_at)
+        return render_tables([table], format=format, width=width)
 
     def constants_line(self) -> str:
         """Return ``constant: fit_intercept=True, folds=5``, or nothing."""
-        pairs = (f"{name}={format_cell(value, _CONSTANT_WIDTH)}" for name, value in self.constants.items())
-        return f"constant: {', '.join(pairs)}" if self.constants else ""
+        return constants_line(self.constants)
 
     def hidden_line(self) -> str:
         """Say how many rows and results are not shown, or nothing."""
         counts = ((self.hidden_rows, "row"), (len(self.hidden_results), "result"))
         parts = [f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count]
         return f"not shown: {' and '.join(parts)}" if parts else ""
+
+
+def constants_line(constants: Mapping[str, object]) -> str:
+    """Return ``constant: fit_intercept=True, folds=5``, or nothing."""
+    pairs = (f"{name}={format_cell(value, _CONSTANT_WIDTH)}" for name, value in constants.items())
+    return f"constant: {', '.join(pairs)}" if constants else ""
 
 
 def sweep_table(
@@ -407,13 +218,22 @@ def _number(group: Sequence[Mapping[str, object]], status: str) -> int:
 
 def _fold(group: Sequence[Mapping[str, object]], name: str) -> object:
     values = [run.get(name) for run in group if run.get("status") == "done"]
+    return folded(values, of=len(values))
+
+
+def folded(values: Sequence[object], *, of: int) -> object:
+    """Return one cell for the values of a result in the replicates of a point; None stands for a missing one.
+
+    Numbers become their mean with 95 % confidence interval (which says its n where that is not `of`), booleans the
+    share that is true, other values stay what they are when all are equal.
+    """
     present = [value for value in values if value is not None]
     if not present:
         return None
-    if all(map(_is_bool, present)):
+    if all(map(is_bool, present)):
         return Share(sum(map(bool, present)), len(present))
-    if all(_is_number(value) or _is_bool(value) for value in present):
+    if all(is_number(value) or is_bool(value) for value in present):
         interval = mean_interval(values)
-        return interval if interval.n == _number(group, "done") else _WithN(interval)
+        return interval if interval.n == of else WithN(interval)
     kinds = {_value_identity(value) for value in present}
     return present[0] if len(kinds) == 1 else Distinct(len(kinds))
