@@ -19,6 +19,7 @@ from expedition.authoring.parameters import MISSING, Parameter
 from expedition.authoring.resolution import Resolution, resolve
 from expedition.errors import ExperimentError, near_matches
 from expedition.recording.masking import MASKED
+from expedition.reporting.printing import print_text
 
 _WRONG_OPTION = 2
 """Exit status when an option is neither one of the file nor one of pytest: nothing was started."""
@@ -41,10 +42,10 @@ def run_script(module: dict[str, Any], arguments: Sequence[str]) -> int:
             return 0
         values, rest = options.split(arguments)
     except ExperimentError as error:
-        print(f"ERROR: {path.name}: {error}", file=sys.stderr)
+        print_text(f"ERROR: {path.name}: {error}", sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
     except _OptionError as error:
-        print(f"{path.name}: {error}", file=sys.stderr)
+        print_text(f"{path.name}: {error}", sys.stderr)
         return _WRONG_OPTION
     given = [argument for value in values for argument in ("-P", value)]
     try:
@@ -53,10 +54,10 @@ def run_script(module: dict[str, Any], arguments: Sequence[str]) -> int:
         )
     except _UnknownOptionError as error:
         near = options.near(error.name)
-        print(
+        print_text(
             f"{path.name}: {error.name} is neither a parameter nor an option of pytest{near}; "
             f"python {path.name} --help lists the parameters, pytest --help the options",
-            file=sys.stderr,
+            sys.stderr,
         )
         return _WRONG_OPTION
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import os
 import re
-import sys
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-
-import pytest
 
 from expedition.authoring.plan import SweepPlan
 from expedition.cli.scaffolding.config_file import config_text
@@ -21,41 +18,61 @@ from expedition.plugin import DEFAULT_FILES
 from expedition.plugin.inspection import archive_here, plans_of
 from expedition.recording import layout
 from expedition.recording.files import replace_file
+from expedition.reporting.printing import print_text
 
 _SUFFIXES = {"experiment": ".py", "extend": ".py", "config": ".yml", "analysis": ".py"}
 
 
-def write_new(options: argparse.Namespace) -> int:
-    """Write the file that the options of ``expedition new`` ask for, and say how to run it.
+@dataclass(frozen=True)
+class NewFile:
+    """A file that is wanted.
 
-    Return the exit status: 0, or 4 with a message when nothing was written.
+    Attributes
+    ----------
+    kind : ``experiment``, ``extend``, ``config`` or ``analysis``.
+    name : of the file, with or without its suffix. folder : where it is written. force : whether one may be replaced.
+    base : ``FILE[::EXPERIMENT]`` that is extended. sweep : the sweep folder that is analysed, None for the last one.
     """
+
+    kind: str
+    name: str
+    folder: str = "."
+    force: bool = False
+    description: str = ""
+    base: str | None = None
+    sweep: str | None = None
+    notebook: bool = False
+    archive: str | None = None
+
+
+def write_new(wanted: NewFile) -> None:
+    """Write a file to start from, and say how to run it. Raises `ExpeditionError` when nothing was written."""
     try:
-        target = _target(options)
-        text = _text(options, target)
+        target = _target(wanted)
+        text = _text(wanted, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode("utf-8"))
-    except (ExpeditionError, OSError) as error:
-        print(f"ERROR: {error}", file=sys.stderr)
-        return int(pytest.ExitCode.USAGE_ERROR)
+    except OSError as error:
+        if isinstance(error, ExpeditionError):
+            raise
+        raise ExperimentError(f"{wanted.name} cannot be written: {error}") from error
     shown = os.path.relpath(target)
-    print(f"wrote {shown}")
-    if options.kind != "analysis":
-        print(f"run it with: pytest --experiments {shown}")
+    print_text(f"wrote {shown}")
+    if wanted.kind != "analysis":
+        print_text(f"run it with: pytest --experiments {shown}")
     elif target.suffix == ".py":
-        print(f"run it with: python {shown}")
-    return 0
+        print_text(f"run it with: python {shown}")
 
 
-def _target(options: argparse.Namespace) -> Path:
+def _target(wanted: NewFile) -> Path:
     """The path of the new file. Raises `ExperimentError` for a bad name, `OutputExistsError` for a taken one."""
-    suffix = ".ipynb" if options.kind == "analysis" and options.notebook else _SUFFIXES[options.kind]
-    name = str(options.name)
+    suffix = ".ipynb" if wanted.kind == "analysis" and wanted.notebook else _SUFFIXES[wanted.kind]
+    name = wanted.name
     stem = name.removesuffix(suffix)
-    if options.kind == "config":
+    if wanted.kind == "config":
         stem = stem.removesuffix(".yaml")
     given = stem
-    if options.kind != "analysis" and not any(fnmatch.fnmatch(stem + suffix, p) for p in DEFAULT_FILES):
+    if wanted.kind != "analysis" and not any(fnmatch.fnmatch(stem + suffix, p) for p in DEFAULT_FILES):
         stem = f"exp_{stem}"  # so that it is found in its folder
     is_name = re.fullmatch(r"[^\W\d][\w-]*", stem) if suffix == ".yml" else stem.isidentifier()
     if not is_name or not given:
@@ -64,23 +81,23 @@ def _target(options: argparse.Namespace) -> Path:
             f"{name!r} cannot be the name of the file; use letters, digits and _, such as "
             f"{near if near.isidentifier() else 'exp_search'!r}, and --folder for another folder"
         )
-    target = Path(options.folder).resolve() / f"{stem}{suffix}"
-    base = getattr(options, "base", None)
+    target = Path(wanted.folder).resolve() / f"{stem}{suffix}"
+    base = wanted.base
     if base and target == Path(base.partition("::")[0]).resolve():
         raise ExperimentError(f"{target.name} would extend itself; give another name")
-    if target.exists() and not options.force:
+    if target.exists() and not wanted.force:
         raise OutputExistsError(f"{os.path.relpath(target)} exists; give another name, or --force")
     return target
 
 
-def _text(options: argparse.Namespace, target: Path) -> str:
-    if options.kind == "analysis":
-        return _analysis(options, target)
-    description = options.description or ""
-    if options.kind == "experiment":
+def _text(wanted: NewFile, target: Path) -> str:
+    if wanted.kind == "analysis":
+        return _analysis(wanted, target)
+    description = wanted.description
+    if wanted.kind == "experiment":
         return experiment_text(_function(target), description)
-    base, plan = _base(options.base, target)
-    if options.kind == "config":
+    base, plan = _base(wanted.base or "", target)
+    if wanted.kind == "config":
         return config_text(target.stem, base, plan, description)
     return extension_text(_function(target), base, plan, description)
 
@@ -113,9 +130,9 @@ def _base(given: str, target: Path) -> tuple[str, SweepPlan]:
     return (f"{text}::{name}" if several else text), plans[name or next(iter(plans))]
 
 
-def _analysis(options: argparse.Namespace, target: Path) -> str:
-    root = archive_here(options.archive)
-    sweep = _sweep(root, options.sweep) if options.sweep else None
+def _analysis(wanted: NewFile, target: Path) -> str:
+    root = archive_here(wanted.archive)
+    sweep = _sweep(root, wanted.sweep) if wanted.sweep else None
     if sweep is None and not any(root.rglob(layout.TRAJECTORY_FILE)):
         raise ExperimentError(
             f"there is no sweep in {root} yet; run an experiment first, or name a sweep: --from"

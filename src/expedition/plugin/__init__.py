@@ -1,7 +1,7 @@
 """The pytest plugin: options, and the way into the machinery when experiments are asked for.
 
-This module is loaded by every pytest session of the environment. It imports nothing but pytest and the standard
-library's argparse; the rest is imported when an option of this plugin is given. PYTEST_DONT_REWRITE
+This module is loaded by every pytest session of the environment. It imports nothing but pytest and the declarations
+in `archive_options`; the rest is imported when an option of this plugin is given. PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from expedition.plugin.archive_options import add_archive_keys, add_archive_options, verbs_of
+
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator
+
+    from expedition.plugin.past_results import Results
 
 DEFAULT_FILES = ["exp_*.py", "*_exp.py", "experiment_*.py", "exp_*.yml", "exp_*.yaml"]
 
@@ -68,7 +71,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)"
     )
-    add("--archive", metavar="DIR", help="Archive root (default: ini experiment_archive, results)")
     add(
         "--resume",
         action="store_true",
@@ -84,26 +86,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="A file that --experiment-validate warns of is not valid",
     )
-    add("--archive-list", action="store_true", help="List the runs of the archive")
-    add("--archive-show", metavar="RUN", help="Show one run, named by its folder, key or id")
-    add(
-        "--archive-repair",
-        action="store_true",
-        help="Write the trajectories of the archive anew from the run folders, and lost commit lines again",
-    )
-    add(
-        "--archive-format",
-        choices=["table", "json"],
-        default="table",
-        help="Format of the archive reports (default: table)",
-    )
+    add_archive_options(add)
+    add_archive_keys(parser)
     parser.addini(
         "experiment_files",
         "File name patterns of experiment files",
         type="args",
         default=DEFAULT_FILES,
     )
-    parser.addini("experiment_archive", "Archive root, relative to the ini file", default="results")
     parser.addini("experiment_seed", "The number from which the seeds of all runs derive", default="0")
     parser.addini(
         "experiment_snapshot_interval",
@@ -132,8 +122,8 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> None:
     """Make the experiment paths paths of pytest, so that their conftest files load early; a report loads none."""
-    if _is_report(early_config.known_args_namespace):
-        from expedition.plugin.reports import leave_project_alone
+    if verbs_of(early_config.known_args_namespace):
+        from expedition.plugin.archive_invocation import leave_project_alone
 
         leave_project_alone(early_config, parser, args)
     elif early_config.known_args_namespace.experiments:
@@ -144,24 +134,22 @@ def pytest_load_initial_conftests(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Answer a report option without collecting anything."""
+    """Answer what is asked of the archive without collecting anything."""
     if config.option.experiment_validate:
         from expedition.plugin.validation import ask_only
 
         ask_only(config)
-    if config.option.archive_repair:
-        from expedition.plugin.repair import repair_archive
+    if verbs_of(config.option):
+        from expedition.plugin.archive_invocation import answer
 
-        return repair_archive(config)
-    if _is_report(config.option):
-        from expedition.plugin.reports import print_report
+        return answer(config)
+    option = config.option
+    listing = (option.archive_sort, option.archive_columns, option.archive_format)
+    if (option.archive_select, option.archive_limit) != (None, None) or option.archive_all or any(listing):
+        from expedition.plugin.archive_invocation import refuse_lone_options
 
-        return print_report(config)
+        refuse_lone_options(config)
     return None
-
-
-def _is_report(option: argparse.Namespace) -> bool:
-    return bool(option.archive_list or option.archive_show is not None or option.archive_repair)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -181,3 +169,11 @@ def pytest_unconfigure(config: pytest.Config) -> Generator[None]:
         from expedition.plugin.activation import deactivate
 
         deactivate(config)
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest) -> Results:
+    """Finished runs of the archive, as in results("exp_train", where="alpha < 1")."""
+    from expedition.plugin.past_results import results_for
+
+    return results_for(request)

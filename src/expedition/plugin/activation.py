@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from expedition.plugin.refusing import usage_error
 from expedition.plugin.settings import Settings
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -26,7 +27,7 @@ def join_paths(early_config: pytest.Config, args: list[str]) -> None:
     for path in namespace.experiments:
         base = str(path).split("::")[0]
         if not (early_config.invocation_params.dir / base).exists():
-            raise pytest.UsageError(
+            raise usage_error(
                 f"--experiments {path}: there is no such file or folder below {early_config.invocation_params.dir}"
             )
         namespace.file_or_dir.insert(0, path)
@@ -59,6 +60,7 @@ def activate(config: pytest.Config) -> None:
     from expedition.plugin.execution import RunExecution
     from expedition.plugin.fixtures import RunFixtures
     from expedition.plugin.hooks import ExperimentHooks
+    from expedition.plugin.last_failed import LastFailed
     from expedition.plugin.sending import SendableReports
     from expedition.plugin.signals import Signals
 
@@ -66,7 +68,7 @@ def activate(config: pytest.Config) -> None:
     try:
         settings = Settings.from_config(config)
     except ExperimentError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise usage_error(error) from None
     config.stash[SETTINGS] = settings
     if getattr(config.option, "setuponly", False) or getattr(config.option, "setupplan", False):
         raise pytest.UsageError(
@@ -115,6 +117,7 @@ def activate(config: pytest.Config) -> None:
             from expedition.plugin.scheduling import SurvivingSchedulers
 
             manager.register(SurvivingSchedulers(), "expedition-scheduling")
+    LastFailed(config, settings.archive, collection).replace_those_of_pytest()
 
 
 def deactivate(config: pytest.Config) -> None:

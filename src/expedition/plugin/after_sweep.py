@@ -22,6 +22,7 @@ from expedition.errors import DamagedError
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.calling import recorded
 from expedition.plugin.ending import STOPS
+from expedition.plugin.past_results import Results, finder_of
 from expedition.plugin.publishing import ActiveSweep
 from expedition.plugin.run_making import run_log
 from expedition.plugin.settings import Settings
@@ -68,6 +69,7 @@ class AfterSweep:
     def __init__(
         self, config: pytest.Config, settings: Settings, signals: Signals, say: Callable[[str], None]
     ) -> None:
+        self._config = config
         self._settings = settings
         self._signals = signals
         self._say = say
@@ -104,8 +106,10 @@ class AfterSweep:
         assert about is not None
         with Trajectory.open(sweep.path) as trajectory:
             arguments: list[Any] = [trajectory]
-            if about.run_at is not None:
-                arguments.insert(about.run_at, run)
+            results = Results(finder_of(self._config), run, testing=sweep.plan.special.testing)
+            others = [(about.run_at, run), (about.results_at, results)]
+            for position, value in sorted((p, v) for p, v in others if p is not None):
+                arguments.insert(position, value)
             returned = function(*arguments)
         by = f"after_sweep {function.__name__}"
         points = [] if returned is None else as_points(returned, by)

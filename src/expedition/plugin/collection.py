@@ -20,6 +20,7 @@ from expedition.authoring.growth import PlanGrowth
 from expedition.authoring.lineage import CONFIG_SUFFIXES, Lineage, experiments_in, lineage_of
 from expedition.authoring.parameters import MISSING, RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
+from expedition.authoring.repeats import PastRun, repeat
 from expedition.authoring.special import special_of
 from expedition.authoring.specs import spec_of
 from expedition.errors import ExperimentError, near_matches
@@ -44,6 +45,8 @@ class ExperimentCollection:
     errors : what is wrong, for one usage error before anything runs; `warnings` what the user should know.
     expansions : set by the controller or worker: what was added to the sweep of a plan (by node id) after its
         design.
+    past_runs : set by the controller or worker with ``--archive-select``: the past runs that take the place of the
+        design of a plan (by node id).
     first : by node id the index of the first run of which there are items; a worker of a later generation has
         none of the runs before.
     idle : files that such a worker need not import, since they have no run in its generation.
@@ -59,6 +62,7 @@ class ExperimentCollection:
         self.errors: list[Finding] = []
         self.warnings: list[str] = []
         self.expansions: Callable[[str, SweepPlan], Iterable[Expansion]] | None = None
+        self.past_runs: Callable[[str, SweepPlan], Sequence[PastRun]] | None = None
         self.first: Mapping[str, int] = {}
         self.idle: frozenset[Path] = frozenset()
         self._lineages: dict[Path, dict[str, Lineage | ExperimentError]] = {}
@@ -271,13 +275,17 @@ class ExperimentCollection:
         lineage = known[function.__name__]
         if isinstance(lineage, ExperimentError):
             raise lineage
-        return plan_sweep(
+        plan = plan_sweep(
             lineage,
             file=self._relative(path),
             namespace=self._namespace(path, function.__name__ if len(known) > 1 else None),
             overrides=self._settings.overrides,
             special=special_of(lineage, **self._settings.special),
         )
+        if self.past_runs is not None:
+            node = f"{collector.nodeid}::{function.__name__}"
+            self.warnings += repeat(plan, self.past_runs(node, plan))
+        return plan
 
     def _relative(self, path: Path) -> str:
         try:

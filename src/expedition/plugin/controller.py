@@ -22,6 +22,7 @@ from expedition.plugin.generations import Generations, LocalLoop
 from expedition.plugin.live import Progress
 from expedition.plugin.opening import SweepOpening
 from expedition.plugin.publishing import ActiveSweep, Publisher
+from expedition.plugin.refusing import usage_error
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
 from expedition.plugin.summary import preview_lines, show_failure, size_line
@@ -88,6 +89,7 @@ class SweepController:
                 "--dist each runs every run once per worker, which a sweep never wants; use load, worksteal, "
                 "loadscope, loadfile or loadgroup"
             )
+        self._opening.select_past_runs()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
@@ -140,7 +142,7 @@ class SweepController:
 
     def _check(self) -> None:
         errors = self._collection.errors
-        self._messages.extend(self._collection.warnings)
+        self._messages.extend([*self._collection.warnings, *self._opening.remarks()])
         plans = list(self._collection.plans.values())
         if plans:
             try:
@@ -157,7 +159,7 @@ class SweepController:
             if warning:
                 self._messages.append(warning)
         if errors:
-            raise pytest.UsageError("\n".join(map(str, errors)))
+            raise usage_error("\n".join(map(str, errors)))
 
     def _get_ready(self) -> None:
         self._publisher.take(self.sweeps.values())

@@ -300,6 +300,7 @@ class RunExecution:
             folder=folder,
             sweep=binding.sweep.path,
             mask=binding.mask,
+            repeats=planned.repeats,
         )
 
     def _end(self, live: LiveRun) -> None:

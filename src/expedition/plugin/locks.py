@@ -30,6 +30,10 @@ def hold(file: Path) -> Any:
         if _is_in_place(lock):
             return lock
         lock.release()  # whoever had it before removed the file after it was opened here
+    else:
+        # Nobody has it, so it may be one that cannot be written.
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open(file, os.O_RDWR))
     return None
 
 

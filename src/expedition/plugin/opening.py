@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from expedition.plugin.collection import PLANNED_RUN, ExperimentCollection, node
 from expedition.plugin.debug_runs import DebugRuns
 from expedition.plugin.execution import RunExecution
 from expedition.plugin.locks import hold_sweep, release
+from expedition.plugin.past_runs import PastRuns
 from expedition.plugin.publishing import ActiveSweep
+from expedition.plugin.refusing import usage_error
 from expedition.plugin.settings import Settings
 from expedition.plugin.summary import summary_lines
 from expedition.plugin.sweeps import (
@@ -64,6 +66,7 @@ class SweepOpening:
         self.resumptions: dict[str, Resumption] = {}
         self.line: dict[str, Any] = {}
         collection.expansions = self._expansions
+        self._past: PastRuns | None = None
 
     def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
         """With ``--resume`` find the last sweep of a plan, and what was added to it after its design."""
@@ -72,13 +75,28 @@ class SweepOpening:
         try:
             found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
         except ExperimentError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise usage_error(error) from None
         if found is None:
             return []
         self.resumptions[node] = found
         self._locks.append(found.lock)
         expansions, found.expansions = read_expansions(found.sweep.path)
         return expansions
+
+    def select_past_runs(self) -> None:
+        """With ``--archive-select`` find the past runs that are to run again. Raises `pytest.UsageError`."""
+        if self._settings.select is None:
+            return
+        try:
+            past = PastRuns(self._settings.archive, self._settings.select)
+        except ExperimentError as error:
+            raise usage_error(error) from None
+        self._past = past
+        self._collection.past_runs = lambda node, plan: past.of(plan)
+
+    def remarks(self) -> list[str]:
+        """What the user should know of the past runs that were selected."""
+        return [] if self._past is None else self._past.remarks(self._collection.plans.values())
 
     def leave_out_settled(self, items: list[pytest.Item]) -> None:
         """With ``--resume``, remove the items of runs that need not run again."""
@@ -113,7 +131,8 @@ class SweepOpening:
         invocation = Invocation(self._settings, self._argv(), self._options(), mask=self._mask())
         invocation.collect()
         self.line = {
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            # Runs are told apart by it: which invocation made them. Two may begin in one second.
+            "started": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "argv": invocation.argv,
             "options": invocation.options,
             "selected": 0,
@@ -129,7 +148,7 @@ class SweepOpening:
             for sweep in self.sweeps.values():
                 self._open_sweep(sweep, invocation, conftests)
         except ExperimentError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise usage_error(error) from None
         self.tell()
 
     def tell(self) -> None:
@@ -160,6 +179,7 @@ class SweepOpening:
                 line["parameters"] = sweep.rows.parameters
             if sweep.rows.constants:
                 line["constants"] = sweep.rows.constants
+            line["provenance"] = invocation.changes_to(sweep.folder)
             attempts = {
                 entry.index: resumption.attempts[entry.key]
                 for entry in sweep.folder.entries
@@ -186,6 +206,8 @@ class SweepOpening:
         options: dict[str, Any] = {"experiment_seed": self._settings.seed}
         if option.where is not None:
             options["where"] = option.where
+        if self._settings.select is not None:
+            options["archive_select"] = self._settings.select
         if option.keyword:
             options["keyword"] = option.keyword
         if self._settings.overrides:

@@ -23,7 +23,8 @@ from expedition.plugin import launch
 class Settings:
     """What the command line and the ini file say about experiments.
 
-    `roots` are the collected folders, absolute; the folder of a file that was named itself.
+    `roots` are the collected folders, absolute; the folder of a file that was named itself. `select` is the
+    expression that names the past runs which are to run again, None when those of the design are.
     """
 
     rootdir: Path
@@ -42,6 +43,7 @@ class Settings:
     includes: tuple[Include, ...]
     special: Mapping[str, Any]
     why_stale: bool
+    select: str | None
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -53,6 +55,16 @@ class Settings:
         overrides = [override for name in option.params_file for override in _from_file(config, name)]
         overrides += [Override.from_option(argument) for argument in option.param]
         overrides += launch.read_overrides(config)
+        if option.archive_select is not None and option.resume:
+            raise ExperimentError(
+                "--archive-select runs past runs again, in a sweep of their own, and --resume goes on with one that is "
+                "there; give one of them"
+            )
+        if option.archive_select is not None and option.archive_limit is not None:
+            raise ExperimentError(
+                "--archive-limit is about reports and what is done with an archive; which past runs run again is said "
+                "by --archive-select alone"
+            )
         return cls(
             rootdir=config.rootpath,
             roots=tuple(dict.fromkeys(path if path.is_dir() else path.parent for path in paths)),
@@ -72,6 +84,7 @@ class Settings:
                 for text in _texts("--include", option.include)
             ),
             why_stale=bool(option.why_stale),
+            select=option.archive_select,
             special={
                 "debug": bool(option.debug_run),
                 "testing": bool(option.testing),

@@ -13,8 +13,11 @@ from expedition.archive.commits import latest_commits
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
 from expedition.recording import layout, outcomes
+from expedition.reporting.cells import format_cell, told
 from expedition.reporting.durations import format_duration
-from expedition.reporting.tables import format_cell, render_table, result_column, sweep_table, told
+from expedition.reporting.formats import render_table
+from expedition.reporting.row_cells import is_scalar
+from expedition.reporting.tables import result_column, sweep_table
 from expedition.values import decode
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def size_line(plan: SweepPlan, selected: set[int]) -> str:
     points = len(plan.runs) // plan.replicates
     shown = "1 point" if points == 1 else f"{points} points"
     parts = [f"{shown} × {plan.replicates} replicates"] if plan.replicates > 1 else []
+    if plan.runs and plan.runs[0].repeats is not None:
+        parts = ["past runs again"]
     if len(selected) < len(plan.runs):
         parts.append(f"{len(selected)} selected")
     if plan.special.testing:
@@ -85,9 +90,10 @@ def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None 
         if entry.key not in keys:
             continue
         counts[line["status"]] = counts.get(line["status"], 0) + 1
+        edited = line.get("parameters")
+        values = {n: about["value"] for n, about in edited.items()} if edited else sweep.parameters_of(entry)
         row: dict[str, object] = {
-            name: decode(value, folder=path / entry.folder)
-            for name, value in sweep.parameters_of(entry).items()
+            name: decode(value, folder=path / entry.folder) for name, value in values.items()
         }
         row["status"] = line["status"]
         for name, tagged in line["data"].items():
@@ -170,17 +176,6 @@ def _source_of(function: Callable[..., Any] | None) -> list[str]:
         return textwrap.dedent(inspect.getsource(function)).splitlines() if function is not None else []
     except (OSError, TypeError):
         return []
-
-
-def is_scalar(tagged: Any) -> bool:
-    """Whether tagged JSON is a number, truth value or short text, fit for a cell of a table."""
-    if isinstance(tagged, dict):
-        return tagged.get("$") in ("float", "np", "int", "complex") and len(str(tagged.get("v", ""))) <= 40
-    return (
-        tagged is None
-        or isinstance(tagged, bool | int | float)
-        or (isinstance(tagged, str) and len(tagged) <= 60)
-    )
 
 
 def relative(path: Path, base: Path) -> str:

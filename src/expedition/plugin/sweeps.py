@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from expedition.archive import Archive
-from expedition.archive.commits import latest_commits
+from expedition.archive.commits import Reading, latest_commits
+from expedition.archive.invocations import changed_provenance
 from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.analysis import analyses_of
@@ -24,6 +25,7 @@ from expedition.authoring.hooks import described_hooks
 from expedition.authoring.identity import folder_name
 from expedition.authoring.parameters import MISSING
 from expedition.authoring.plan import PlannedRun, SweepPlan
+from expedition.authoring.repeats import DESIGN as REPEATS
 from expedition.authoring.special import Special
 from expedition.errors import DamagedError, ExperimentError
 from expedition.plugin.debug_runs import DebugRuns
@@ -35,7 +37,7 @@ from expedition.recording.masked_sources import masked_source
 from expedition.recording.masking import NO_MASK, Mask
 from expedition.recording.provenance import collect_provenance, git_diff
 from expedition.recording.snapshot import code_file_of, local_sources, write_snapshot
-from expedition.reporting.tables import format_cell
+from expedition.reporting.cells import format_cell
 from expedition.values import decode, encode
 
 SHARD_ABOVE = 10_000
@@ -111,6 +113,18 @@ class Invocation:
             git["diff"] = f"{layout.SOURCE_FOLDER}/{layout.DIFF_FILE}"
             git["diff_truncated"] = self.diff[1]
 
+    def changes_to(self, sweep: SweepFolder) -> dict[str, Any]:
+        """What of the provenance is not that of the invocation that began `sweep`."""
+        first = sweep.manifest.get("provenance")
+        try:
+            kept = (sweep.path / layout.SOURCE_FOLDER / layout.DIFF_FILE).read_bytes()
+        except OSError:
+            kept = None
+        diff = None if self.diff is None else self.diff[0]
+        return changed_provenance(
+            first if isinstance(first, dict) else {}, self.provenance, diff=diff, kept=kept
+        )
+
 
 def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | None:
     """Return the last sweep of the experiment of `plan`, or None when there is none.
@@ -137,6 +151,8 @@ def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | Non
             continue
         about = sweep.manifest["experiment"]
         is_alike = bool(about.get("testing")) == plan.special.testing and not about.get("debug")
+        # What repeats past runs has a design of its own: that of the file would be added to it.
+        is_alike = is_alike and (sweep.manifest.get("design") or {}).get("kind") != REPEATS
         if (about["file"], about["function"]) == (plan.file, plan.function) and is_alike:
             _refuse_busy(sweep)
             lock = hold_sweep(path) if hold else None
@@ -145,10 +161,13 @@ def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | Non
             )  # again: until the lock was held another invocation may have added runs
             statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
             attempts = {}
-            for line in latest_commits(sweep):
+            reading = Reading()
+            for line in latest_commits(sweep, reading):
                 key = sweep.entries[line["index"]].key
                 statuses[key] = line["status"]
                 attempts[key] = line["attempt"] + 1
+            # A run that was deleted begins anew, but not as an attempt that its old lines would pass for.
+            attempts |= {sweep.entries[index].key: last + 1 for index, last in reading.deleted.items()}
             return Resumption(sweep, statuses, attempts, lock)
     return None
 
@@ -208,7 +227,7 @@ def make_root(archive: Path) -> None:
     if archive.is_dir():
         return
     archive.mkdir(parents=True, exist_ok=True)
-    replace_file(archive / ".gitignore", b"# Made by Expedition: results do not belong into git.\n*\n")
+    replace_file(archive / layout.IGNORE_FILE, layout.IGNORE_TEXT)
 
 
 class NewRows:
@@ -306,7 +325,7 @@ def _row(
     run: PlannedRun, index: int, sharded: bool, different: Mapping[str, Any], *, single: bool = False
 ) -> dict[str, Any]:
     point = {name: encode(value, name=name) for name, value in run.point.items()}
-    return {
+    row = {
         "index": index,
         "id": run.id,
         "key": run.key,
@@ -314,6 +333,7 @@ def _row(
         "params": {**different, **point},
         "replicate": run.replicate,
     }
+    return row | ({"repeats": dict(run.repeats)} if run.repeats is not None else {})
 
 
 def _new_folder(namespace: Path, special: Special, debug: DebugRuns) -> Path:

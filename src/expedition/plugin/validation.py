@@ -12,8 +12,8 @@ from expedition.authoring.remarks import remarks_on
 from expedition.plugin.collection import ExperimentCollection
 from expedition.plugin.findings import Finding
 from expedition.plugin.modules import ExperimentModule
-from expedition.plugin.printing import can_show, print_text
 from expedition.plugin.settings import Settings
+from expedition.reporting.printing import can_show, print_text
 
 _MARKS = {"valid": "✓", "wrong": "✗", "warning": "⚠"}
 _PLAIN_MARKS = {"valid": "ok", "wrong": "error", "warning": "warning"}

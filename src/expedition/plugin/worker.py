@@ -11,10 +11,12 @@ import pytest
 from expedition.archive.expansions import Expansion, read_expansions
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
+from expedition.authoring.repeats import PastRun
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
 from expedition.plugin.execution import RunExecution
 from expedition.plugin.live import AnnouncingListener
+from expedition.plugin.past_runs import planned_again
 
 
 class SweepWorker:
@@ -37,6 +39,8 @@ class SweepWorker:
         self._orders = orders
         execution.listener = AnnouncingListener(execution)
         collection.expansions = self._expansions
+        if config.option.archive_select is not None:
+            collection.past_runs = self._past_runs
         collection.first = {node: order["first"] for node, order in orders.items()}
         files = {node: config.rootpath / node.partition("::")[0] for node in orders}
         busy = {files[node] for node, order in orders.items() if not order["idle"]}
@@ -47,6 +51,10 @@ class SweepWorker:
         if order is None:
             return []
         return read_expansions(Path(order["folder"]), end=order["expansions"])[0]
+
+    def _past_runs(self, node: str, plan: SweepPlan) -> list[PastRun]:
+        order = self._orders.get(node)
+        return [] if order is None else planned_again(SweepFolder.open(Path(order["folder"])))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

@@ -18,8 +18,7 @@ def hook_stubs(plan: SweepPlan, *, taken: str) -> Iterator[str]:
     The signature and docstring are those of the function that fills it, or else of the call that applies it. No
     function is called `taken`.
     """
-    filled = {hook.name: hook for source in plan.lineage.sources for hook in hooks_of(source.module)}
-    applied = {name: call for source in plan.lineage.sources for name, call in _calls(source.text)}
+    filled, applied = _filled(plan), _applied(plan)
     for name in {**applied, **filled}:
         if name in filled:
             arguments, doc = _arguments(filled[name]), inspect.getdoc(filled[name].function) or ""
@@ -29,6 +28,19 @@ def hook_stubs(plan: SweepPlan, *, taken: str) -> Iterator[str]:
         lines = [f'@experiment.hook("{name}")', f"def {function}({', '.join(['e', *arguments])}):"]
         lines += [f"    {line}".rstrip() for line in docstring(doc).split("\n")] if doc else []
         yield "\n".join([*lines, "    ..."])
+
+
+def hook_names(plan: SweepPlan) -> list[str]:
+    """Return the names of the hooks that the files of an experiment apply or fill."""
+    return list({**_applied(plan), **_filled(plan)})
+
+
+def _filled(plan: SweepPlan) -> dict[str, Hook]:
+    return {hook.name: hook for source in plan.lineage.sources for hook in hooks_of(source.module)}
+
+
+def _applied(plan: SweepPlan) -> dict[str, list[str]]:
+    return {name: call for source in plan.lineage.sources for name, call in _calls(source.text)}
 
 
 def _arguments(hook: Hook) -> list[str]:
