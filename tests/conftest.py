@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.pytester import SysModulesSnapshot
 from filelock import FileLock
 from hypothesis import settings
 
 # A busy machine must not fail a property: time is measured in benchmarks/, not here.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_stay_imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Python forgets the modules of the projects, as pytester wants it, but not the libraries they import.
+
+    numpy, pydantic and the like do not bear to be imported twice in a process.
+    """
+    projects = str(tmp_path_factory.getbasetemp())
+
+    def is_library(name: str) -> bool:
+        return not str(getattr(sys.modules[name], "__file__", None) or "").startswith(projects)
+
+    with pytest.MonkeyPatch.context() as patch:
+        take = lambda _: SysModulesSnapshot(preserve=is_library)  # noqa: E731
+        patch.setattr(pytest.Pytester, "_Pytester__take_sys_modules_snapshot", take)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,12 +18,13 @@ PYCOMEX_FEATURES = [
     *(f"E{n}" for n in range(1, 13)),
     *(f"F{n}" for n in range(1, 6)),
     "G1",
-    *(f"H{n}" for n in range(4, 8)),
+    *(f"D{n}" for n in range(1, 8)),
+    *(f"H{n}" for n in range(1, 19)),
 ]
 """Those of the areas whose tables are complete."""
 
-PYCOMEX_FAULTS = [2, 6, 12, 15, 16, 17, 18, 19, 20, 21, 27, 28, 29, 30, 31, 33, 34, 37]
-"""Those that concern what one writes, gives and shares."""
+PYCOMEX_FAULTS = [2, 6, 8, 12, 15, 16, 17, 18, 19, 20, 21, 22, 27, 28, 29, 30, 31, 33, 34, 35, 37]
+"""Those that concern what one writes, gives and shares, and what one does with archives."""
 
 OTHER_AREAS = "#### Other areas"
 FAULTS = "### Faults of PyComex that are not here"
@@ -77,7 +78,7 @@ def test_every_feature_of_pycomex_in_the_complete_areas_has_its_row() -> None:
 
 def test_the_other_areas_of_pycomex_are_there() -> None:
     numbers = [number for row in rows_in(OTHERS) for number in row[0].split(", ")]
-    assert {number[0] for number in numbers} == set("BCDGHI")
+    assert {number[0] for number in numbers} == set("BCGI")
     assert not set(numbers) & set(PYCOMEX_FEATURES)
 
 

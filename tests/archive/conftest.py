@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.archive.wide import make_wide
 from tests.durability.laboratory import Laboratory
 
 EXPERIMENT = '''
@@ -80,6 +82,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     lab.write("conftest.py", "import pytest\n")
     lab.run("--note", "from the command line", "--tag", "cli").exits(1)
     return lab
+
+
+@pytest.fixture(scope="session")
+def wide(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The archive of `make_wide`; nobody may change it."""
+    return made_once("wide", lambda path: make_wide(Laboratory(path / "lab"))) / "lab" / "results"
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_every_event_is_mentioned(whole: Laboratory, page: str) -> None:
 
 
 def test_every_kind_of_tagged_json_is_mentioned_and_no_other(page: str) -> None:
-    table = page[page.index("## Tagged JSON") : page.index("## Versions")]
+    table = page[page.index("## Tagged JSON") : page.index("## Schemas")]
     rows = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+) \|", table, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == set(_DECODERS)
 

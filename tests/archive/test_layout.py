@@ -20,7 +20,8 @@ ROW = {"index", "id", "key", "folder", "params", "replicate"}
 
 def test_an_archive_root_and_its_namespaces(whole: Laboratory) -> None:
     results = whole.path / "results"
-    assert sorted(path.name for path in results.iterdir()) == [".gitignore", "deep", "exp_all"]
+    names = {path.name for path in results.iterdir()} - {".expedition"}  # the index that reports keep
+    assert names == {".gitignore", "deep", "exp_all"}
     assert (results / ".gitignore").read_text(encoding="utf-8").splitlines()[-1] == "*"
     for namespace in ("exp_all", "deep/exp_single"):
         (sweep,) = (results / namespace).iterdir()
@@ -51,7 +52,7 @@ def test_a_sweep_folder(sweep: Path) -> None:
 def test_the_manifest(sweep: Path) -> None:
     manifest = json.loads((sweep / "sweep.json").read_bytes())
     assert manifest["format"] == "expedition-sweep"
-    assert manifest["format_version"] == "1.0"
+    assert manifest["format_version"] == "1.1"
     assert manifest["sweep"] == sweep.name
     assert manifest["experiment"] == {
         "name": "exp_all",

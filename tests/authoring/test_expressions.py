@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expedition.authoring.expressions import check_names, compile_expression
+from expedition.authoring.quoting import join_parts, split_name
 from expedition.errors import ExpressionError
 
 RECORD = {
@@ -504,3 +505,16 @@ def test_unknown_is_kleenes(word: str, table: dict[tuple[bool | None, bool | Non
 def test_any_text_is_compiled_or_refused(text: str) -> None:
     with contextlib.suppress(ExpressionError):
         compile_expression(text).matches(RECORD)
+
+
+@given(st.lists(st.text(st.sampled_from("ab.['\"]\\\n= ü"), min_size=1, max_size=6), min_size=1, max_size=4))
+@example(["data", "a.b"])
+@example(["data", "x['y']", 'it\'s "q".'])
+def test_a_name_with_brackets_is_read_as_what_it_was_made_of(parts: list[str]) -> None:
+    assert split_name(join_parts(["data", *parts])) == ["data", *parts]
+
+
+def test_a_dot_in_brackets_is_no_group() -> None:
+    assert compile_expression("data['a.b'] == data.a.b").names == {"data['a.b']", "data.a.b"}
+    assert compile_expression("params['a.b'] == 1").names == {"params.a.b"}
+    assert matches("data['a.b'] == 1 and data.a.b == 2", {"data": {"a.b": 1, "a": {"b": 2}}})

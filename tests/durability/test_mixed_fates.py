@@ -62,7 +62,7 @@ def exp_fates(e, fate: str = ""):
         except Exception:
             e["swallowed"] = True
     if fate == "surrogate":
-        e["file/\\udcff"] = "name"
+        e["file"] = "name \\udcff"
         raise OSError("no file \\udcff")
     if fate == "long-message":
         raise ValueError("x" * 3_000_000)

@@ -14,30 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.pytester import SysModulesSnapshot
 
 from expedition import Archive, RunRecord
 
 _QUICK = ("-p", "no:hypothesispytest")  # its summary imports all of hypothesis, once per in-process run
 
 IMPORTS = "from expedition import experiment\n"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _libraries_stay_imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Python forgets the modules of the projects, as pytester wants it, but not the libraries they import.
-
-    numpy, pydantic and the like do not bear to be imported twice in a process.
-    """
-    projects = str(tmp_path_factory.getbasetemp())
-
-    def is_library(name: str) -> bool:
-        return not str(getattr(sys.modules[name], "__file__", None) or "").startswith(projects)
-
-    with pytest.MonkeyPatch.context() as patch:
-        take = lambda _: SysModulesSnapshot(preserve=is_library)  # noqa: E731
-        patch.setattr(pytest.Pytester, "_Pytester__take_sys_modules_snapshot", take)
-        yield
 
 
 class Outcome:

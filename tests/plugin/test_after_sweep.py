@@ -91,7 +91,7 @@ class TestTheCall:
             assert archive.run(f"{sweep.name}/summary").data["scale"][0] == 2.0
         assert list(lab.archive.damaged()) == []
         shown = lab.pytest("--archive-show", f"{sweep.name}/summary").exits(0)
-        shown.says("exp_a[summary]  done", "sum = 12 m", "all.png")
+        shown.says("exp_a[summary]  done", "of all", "all.png")
         lab.pytest("--archive-list").exits(0).says("3 runs").omits("summary")
 
     def test_without_one_there_is_no_summary(self, lab):

@@ -7,7 +7,14 @@ import subprocess
 import sys
 
 HEAVY = ("numpy", "h5py", "matplotlib", "yaml", "pydantic", "scipy", "filelock", "pandas", "tabulate")
-ALLOWED = {"expedition", "expedition.version", "expedition.plugin"}
+ALLOWED = {
+    "expedition",
+    "expedition.version",
+    "expedition.plugin",
+    "expedition.plugin.archive_options",
+    "expedition.reporting",
+    "expedition.reporting.format_names",
+}
 
 CONFTEST = """
 import atexit, json, sys

@@ -82,7 +82,7 @@ class TestRecord:
             assert "y" not in traj
         family.pytest("--archive-list").says("1 run in").omits("exp_b")
         shown = family.pytest("--archive-show", "exp_m")
-        shown.says("children", "exp_b[exp_b]  done  children/0001-exp_b")
+        shown.says("children", "exp_b[exp_b]  done", "children/0001-exp_b")
         content = json.loads(
             family.pytest("--archive-show", "exp_m", "--archive-format", "json").out.partition("\n}")[0]
             + "\n}"

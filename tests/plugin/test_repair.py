@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,8 @@ from expedition import Archive, Trajectory
 from expedition.archive.commits import latest_commits
 from expedition.archive.liveness import is_held
 from expedition.archive.sweep import SweepFolder
+from expedition.plugin.acting.performing import perform
+from expedition.plugin.acting.repairing import plan_repair
 from expedition.recording.journal import read_journal
 from tests.durability.laboratory import Laboratory
 from tests.trajectory.growing import differences, update_and_compare
@@ -86,7 +89,7 @@ def commits(sweep: Path) -> dict[int, dict[str, object]]:
 
 def test_lost_logs_come_back(swept: Laboratory) -> None:
     sweep = swept.sweep()
-    repair(swept, 0, f"exp_all/{sweep.name}: 7 runs, trajectory.h5 written anew")
+    repair(swept, 0, f"exp_all/{sweep.name}: 7 runs, trajectory.h5, which was missing, written anew")
     kept = shutil.copy(sweep / "trajectory.h5", swept.path / "kept.h5")
     before, lines = files(sweep), commits(sweep)
     assert sorted(lines) == [0, 1, 2, 3, 4, 5]
@@ -147,7 +150,7 @@ def test_what_cannot_be_repaired_is_said(swept: Laboratory) -> None:
     next((folders[0] / "data").glob("large*")).unlink()
     shutil.copytree(sweep, sweep.with_name("another"))
     (sweep.with_name("another") / "sweep.json").write_bytes(b"{")
-    text = repair(swept, 1, "another: trajectory.h5 could not be written", "sweep.json is damaged")
+    text = repair(swept, 1, "another: cannot be repaired: ", "sweep.json is damaged")
     assert "5 runs, trajectory.h5 written anew, 4 commit lines written again" in text
     assert "experiment_meta.json is damaged" in text
     assert "its experiment_meta.json is gone" in text
@@ -211,3 +214,42 @@ def test_a_sweep_that_is_being_worked_on_keeps_its_logs(lab: Laboratory) -> None
 
 def results(lab: Laboratory) -> bool:
     return (lab.path / "results").is_dir() and any(True for _ in Archive(lab.path / "results").runs())
+
+
+TINY = "from expedition import experiment\n\n@experiment\ndef exp_a(e):\n    e['a'] = 1\n"
+
+
+def test_what_was_lost_of_trajectories_is_told(lab: Laboratory) -> None:
+    lab.write("exp_a.py", TINY)
+    for _ in range(3):
+        lab.run().exits(0)
+    first, second, _ = Archive(lab.path / "results").sweep_folders()
+    (first / "trajectory.h5").unlink()
+    (second / "trajectory.h5").write_bytes(b"broken")
+    for options in (["--dry-run"], []):
+        out = lab.pytest("--archive-repair", *options).exits(0)
+        assert "trajectory.h5, which was missing, " in out.text
+        assert "trajectory.h5, which was broken, " in out.text
+        assert out.text.count("which was") == 2
+    assert "repaired 3 sweeps; of the trajectories 1 was missing, 1 was broken" in out.text
+    again = repair(lab, 0, "of the trajectories all were whole")
+    assert "which was" not in again
+
+
+def test_a_disk_that_is_read_only(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is said to be at it, and one plain line says what is wrong."""
+    lab.write("exp_a.py", TINY)
+    lab.run().exits(0)
+    (sweep,) = Archive(lab.path / "results").sweep_folders()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{sweep}/trajectory.h5.tmp-1-x")
+
+    monkeypatch.setattr("expedition.plugin.acting.repairing.hold_sweep", refuse)
+    monkeypatch.setattr("expedition.trajectory.repair.compile_trajectory", refuse)
+    assert perform(plan_repair(lab.path / "results"), dry_run=False, yes=True, asks=False) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == f"exp_a/{sweep.name}: cannot be repaired: the file system is read-only\n"

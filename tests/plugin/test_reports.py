@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 
 SWEEP = """
 import numpy as np
@@ -42,26 +43,35 @@ def test_a_populated_archive(lab):
     lab.file("test_broken.py", "raise RuntimeError('broken test')")
     before = lab.files()
     shown = lab.pytest("--archive-list").exits(0).omits("broken", "test session starts")
-    shown.says("exp_a", "a=1", "a=2", "done", "failed", "2 runs in", "1 done, 1 failed")
+    shown.says("score.mean", "done", "failed: ValueError", "constant: b=ü", "2 runs in", "1 done, 1 failed")
     first, second = json.loads(lab.pytest("--archive-list", "--archive-format", "json").exits(0).out)
     records = lab.records()
     for row, record in zip((first, second), records, strict=True):
         assert row["experiment"] == "exp_a"
         assert (row["id"], row["key"], row["status"]) == (record.id, record.key, record.status)
-        assert (lab.path / "results" / row["path"]).resolve() == record.path.resolve()
-        assert row["started"] == record.started.isoformat()
+        assert (lab.path / "results" / row["folder"]).resolve() == record.path.resolve()
+        assert datetime.fromisoformat(row["started"]) == record.started
         assert row["duration"] == record.duration
 
     # One run, by everything that names it.
-    names = [second["key"], second["key"][:8], "exp_a[a=2]", "a=2", str(records[1].path), second["path"]]
+    names = [
+        second["key"],
+        second["key"][:8],
+        "exp_a[a=2]",
+        "a=2",
+        str(records[1].path),
+        second["folder"],
+        second["run"],
+    ]
     texts = [lab.pytest("--archive-show", name).exits(0).out for name in names]
     assert len(set(texts)) == 1
     for part in (
         "exp_a[a=2]",
         "failed",
         second["key"],
-        "score/mean = 3 mm",
-        "loss: 1 values",
+        "score/mean",
+        "mm    the mean",
+        "0.25 @0",
         "notes.txt",
         "ValueError: bad a",
         "last words",
@@ -72,9 +82,9 @@ def test_a_populated_archive(lab):
     ):
         assert part in texts[0], part
     document = json.loads(lab.pytest("--archive-show", "a=2", "--archive-format=json").exits(0).out)
-    assert document["parameters"] == {"a": 2, "b": "ü"}
+    assert {name: about["value"] for name, about in document["parameters"].items()} == {"a": 2, "b": "ü"}
     assert document["data"]["score/mean"] == 3.0
-    assert document["series"] == {"loss": 1}
+    assert document["series"]["loss"]["value"] == [0.25]
     assert document["error"]["type"] == "ValueError"
     assert document["seed"] == records[1].seed
     assert document["tags"] == ["paper"]
@@ -97,8 +107,14 @@ def test_damaged_runs_are_reported_and_block_nothing(lab):
     lab.experiment(SWEEP)
     lab.run().exits(1)
     (lab.records()[0].path / "experiment_meta.json").write_text("{broken")
-    lab.pytest("--archive-list").exits(0).says("1 run in", "unreadable", "0000-a=1")
-    assert len(json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out)) == 1
+    lab.pytest("--archive-list").exits(0).says(
+        "2 runs in", "1 failed, 1 damaged", "exp_a[a=1]: experiment_meta.json is damaged"
+    )
+    statuses = [
+        row["status"]
+        for row in json.loads(lab.pytest("--archive-list", "--archive-format=json").exits(0).out)
+    ]
+    assert statuses == ["damaged", "failed"]
 
 
 def test_an_output_without_all_characters(lab):
@@ -128,6 +144,6 @@ def test_a_report_runs_no_code_of_the_project(lab):
     lab.file("tests/conftest.py", "import nowhere_installed")
     lab.file("conftest.py", "def pytest_addoption(parser): parser.addoption('--mine', default='')")
     lab.file("pytest.ini", "[pytest]\ntestpaths = tests\naddopts = --mine=yes\n")
-    lab.spawn("--archive-list").exits(0).says("x=1", "x=2", "2 done").omits("nowhere_installed")
+    lab.spawn("--archive-list").exits(0).says("2 runs in", "2 done").omits("nowhere_installed")
     lab.spawn("--archive-show", "x=1").exits(0).says("x=1")
     lab.spawn("--archive-list", "--archive-fromat", "json").exits(4).says("--archive-fromat")

@@ -207,3 +207,23 @@ def test_a_lock_whose_file_is_removed_while_it_is_taken_keeps_others_out(tmp_pat
         hold_sweep(tmp_path)
     release(second)
     assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_an_attempt_takes_its_artifacts_along_whatever_their_folders_are_called(lab):
+    source = """
+        from expedition import experiment
+
+        @experiment
+        def exp_one(e):
+            for name in ("2024/x", "2024-05/x", "7/1234-a/x"):
+                e.commit_raw(name, "first")
+            assert "first" == "again"
+        """
+    lab.experiment(source)
+    lab.run().exits(1)
+    lab.experiment(source.replace('"first")', '"again")').replace('"first" ==', '"again" =='))
+    lab.run("--resume").exits(0)
+    (record,) = lab.records()
+    assert {path.read_text() for path in record.artifacts.values()} == {"again"}
+    for name in record.artifacts:
+        assert (record.path / "attempts" / "0" / name).read_text() == "first"

@@ -81,8 +81,9 @@ class TestTestingMode:
         lab.experiment(TESTED)
         lab.run().exits(0)
         lab.run("--testing").exits(0)
-        lab.pytest("--archive-list").says("3 runs in", "2 of testing mode are not listed").omits("9.0")
-        lab.pytest("--archive-list", "--testing").says("2 runs in")
+        out = lab.pytest("--archive-list")
+        out.says("3 runs of 2 experiments in", "2 runs of testing mode are not listed").omits("9.0")
+        lab.pytest("--archive-list", "--testing").says("2 runs of 2 experiments in")
         lab.run("--resume").exits(0).says("exp_a: nothing to do in", "2 done")
         lab.run("--resume", "--testing").exits(0).says("exp_a: nothing to do in", "1 done")
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from expedition.authoring import config
 from expedition.cli import main as cli
+from expedition.cli.experiment_commands import SCHEMA as SCHEMA_FILE
 from tests.thoroughness import examples
 
 BASE = """
@@ -31,7 +32,7 @@ BASE = """
         e.track("x", alpha)
     """
 
-SCHEMA = json.loads(cli.SCHEMA.read_bytes())
+SCHEMA = json.loads(SCHEMA_FILE.read_bytes())
 NUMBERS = itertools.count()
 BRIEFLY = settings(
     max_examples=examples(4),
@@ -370,7 +371,7 @@ def test_the_schema_has_every_key_with_a_description(capsys):
     assert set(SCHEMA["properties"]["sweep"]["properties"]) == set(config._DESIGNS)
     assert set(SCHEMA["$defs"]["distribution"]["properties"]) == set(config._DISTRIBUTIONS)
     assert cli.main(["validate", "--schema"]) == 0
-    assert Path(capsys.readouterr().out.strip()) == cli.SCHEMA
+    assert Path(capsys.readouterr().out.strip()) == SCHEMA_FILE
 
 
 @pytest.mark.parametrize(

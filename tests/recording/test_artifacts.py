@@ -239,3 +239,14 @@ def test_a_commit_that_fails_half_way_leaves_the_earlier_file(run: Run, read: Re
     assert (run.path / "picture.png").read_bytes() == b"good"
     assert list(read().artifacts) == ["picture.png"]
     assert not [name for name in os.listdir(run.path) if "tmp" in name]
+
+
+@pytest.mark.parametrize("name", ["w.tmp-123", "a/.tmp-x", "b.tmp-1/x"])
+def test_names_of_unfinished_files_are_refused(run: Run, read: Read, name: str) -> None:
+    before = sorted(run.path.parent.rglob("*"))
+    with pytest.raises(ArtifactError, match="marks files that are not finished"):
+        run.commit(name, "text")
+    with pytest.raises(ArtifactError, match="choose a name without it"):
+        run.open(name, "w")
+    assert sorted(run.path.parent.rglob("*")) == before
+    assert read().artifacts == {}

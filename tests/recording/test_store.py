@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from expedition import Run, RunRecord
-from expedition.errors import DamagedError, ExperimentError, UnstorableError
+from expedition.errors import DamagedError, ExpeditionError, ExperimentError, UnstorableError
 from tests.thoroughness import examples
 from tests.values.equality import exactly_equal
 
@@ -397,3 +397,18 @@ except TypeError:
     assert record.status == "crashed"
     assert record.data["x"][0].tolist() == list(range(1000))
     assert record.data["x"][1] == "ok"
+
+
+def test_names_that_utf_8_cannot_write_are_refused(tmp_path: Path) -> None:
+    run = Run.detached(tmp_path / "run")
+    for use in (
+        lambda: run.__setitem__("y\udcff", 1),
+        lambda: run.track("y\udcff", 1),
+        lambda: run.derived("y\udcff", 1),
+        lambda: run.annotate("y\udcff", "text"),
+    ):
+        with pytest.raises(ExpeditionError, match="UTF-8"):
+            use()
+    run["value"] = {"y\udcff": "z\udcff"}  # a value, and no group
+    run.finish("done")
+    assert RunRecord(tmp_path / "run").flat_data == {"value": {"y\udcff": "z\udcff"}}

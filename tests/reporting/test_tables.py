@@ -14,13 +14,10 @@ import numpy as np
 import pytest
 
 from expedition.errors import ExperimentError, UnstorableError
+from expedition.reporting.cells import Distinct, Done, Share, format_cell
+from expedition.reporting.formats import render_table
 from expedition.reporting.tables import (
-    Distinct,
-    Done,
-    Share,
     SweepTable,
-    format_cell,
-    render_table,
     sweep_table,
 )
 from expedition.trajectory.statistics import mean_interval
@@ -86,11 +83,11 @@ class TestRender:
     def test_text(self) -> None:
         table = render_table(ROWS, ["alpha", "name", "n", "loss"], headers={"n": "runs"}, max_width=10)
         assert [line.rstrip() for line in table.splitlines()] == [
-            "  alpha  name          runs    loss",
-            "-------  ----------  ------  ------",
-            "   0.5   007              3    1.25",
-            "  10.25  ünï – a l…       –  nan",
-            "   1     1e5           1000    –",
+            "alpha  name        runs  loss",
+            "-----  ----------  ----  ----",
+            " 0.5   007            3  1.25",
+            "10.25  ünï – a l…     –   nan",
+            " 1     1e5         1000     –",
         ]
 
     def test_text_without_rows_or_columns(self) -> None:
@@ -115,7 +112,7 @@ class TestRender:
         with pytest.raises(ExperimentError, match=r"'jsn'.*did you mean 'json'"):
             render_table(ROWS, ["n"], format="jsn")
         with pytest.raises(ExperimentError, match="format"):
-            SweepTable(("n",), ((1,),)).render("csv")
+            SweepTable(("n",), ((1,),)).render("yaml")
 
 
 def run(alpha: float, replicate: int, status: str = "done", **results: object) -> dict[str, object]:
@@ -146,10 +143,10 @@ class TestSweep:
             (0.1, mean_interval(values[0.1]), Share(2, 3), Done(3, 3)),
         )
         assert [line.rstrip() for line in table.render().splitlines()] == [
-            "  alpha        rmse        ok    n",
-            "-------  ----------  --------  ---",
-            "   10    57.5 ± 1.4  2/3 true    3",
-            "    0.1  61.2 ± 3.1  2/3 true    3",
+            "alpha        rmse        ok  n",
+            "-----  ----------  --------  -",
+            " 10    57.5 ± 1.4  2/3 true  3",
+            "  0.1  61.2 ± 3.1  2/3 true  3",
             "constant: fit=True, folds=[1, 2]",
         ]
 

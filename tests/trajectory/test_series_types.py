@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expedition.archive.record import SeriesReader
+from expedition.archive.series import SeriesReader
 from expedition.trajectory import Trajectory, compile_trajectory, merge
 from tests.thoroughness import examples
 from tests.trajectory.conftest import BuildSweep
