@@ -151,7 +151,7 @@ class Bench:
         plugins = ["-p", "probe", "-p", "no:cacheprovider"]
         if workers:
             plugins += ["-p", "xdist.plugin", "-n", str(workers)]
-        if any(a == "--experiments" for a in arguments):
+        if any(a in ("--experiments", "--archive") for a in arguments):
             plugins += ["-p", "expedition.plugin"]
         command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}", *plugins, *arguments]
         return timed(command, folder, self._environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"))
@@ -164,7 +164,9 @@ class Bench:
 
     def _environment(self, **more: str) -> dict[str, str]:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PYTEST", "PYTHONDONTWRITE"))}
-        here = str(Path(__file__).resolve().parent)
+        here = os.pathsep.join(
+            filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")])
+        )
         return {**kept, "PYTHONPATH": here, "PYTHONPYCACHEPREFIX": str(self.root / "pycache"), **more}
 
 

@@ -9,9 +9,18 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Write the figures of reports on an archive, too, for which pytest is never configured."""
+    result = yield
+    pytest_unconfigure(config)
+    return result
 
 
 @pytest.hookimpl(trylast=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import archives
 import growth
 import harness
 import large
@@ -57,7 +58,7 @@ def measures(bench: Bench, options: argparse.Namespace) -> Iterator[Figure]:
     """Yield the figures of all parts, or of those that were asked for."""
     bench.pytest(bench.folder("warm-up", harness.TRIVIAL.format(n=1)), "--experiments", ".", workers=2)
     for name, part in PARTS.items():
-        if not options.only or name in options.only:
+        if name in (options.only or PARTS.keys() - APART):
             yield from part(bench, options)
 
 
@@ -86,8 +87,16 @@ PARTS: dict[str, Part] = {
     ),
     "merging": lambda bench, options: merging.merging(bench, 50, 20 if options.quick else 200),
     "large": lambda bench, options: large.large(bench, *((100, 50) if options.quick else (1000, 200))),
+    "archive": lambda bench, options: archives.archives(
+        bench, 2_000 if options.quick else archives.BUDGETED_RUNS
+    ),
+    "archive-100k": lambda bench, options: archives.archives(bench, archives.MANY_RUNS),
     "peers": compare_peers,
 }
+
+
+APART = {"archive-100k"}
+"""Parts that are measured when they are asked for: so many files slow down whatever comes after them."""
 
 
 def show(figures: Iterable[Figure]) -> Iterator[Figure]:
