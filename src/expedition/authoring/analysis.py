@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
-from expedition.authoring.lineage import Lineage
+from expedition.authoring.lineage import Lineage, reference
 from expedition.authoring.specs import check_plain, claim, defines
 from expedition.errors import ExperimentError
 
@@ -27,9 +27,7 @@ class Analysis:
 
     def reference(self, root: Path) -> str:
         """Return ``file::function``; the file is relative to the folder `root`, one outside goes by its name."""
-        path = self.path
-        file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        return f"{file}::{self.function.__name__}"
+        return reference(self.path, self.function.__name__, root)
 
 
 def mark_analysis(function: F) -> F:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tokenize
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from expedition.authoring.holding import HeldVariables
-from expedition.authoring.lineage import Lineage, lineage_of
+from expedition.authoring.lineage import Lineage, lineage_of, read_text
 from expedition.authoring.resolution import resolve
 
 
@@ -39,6 +38,4 @@ def lineage_from_module(function: FunctionType) -> Lineage:
     """Return the lineage of an experiment of a module that has been imported. Raises `ExperimentError`."""
     module = vars(sys.modules[function.__module__])
     path = Path(module["__file__"]).resolve()
-    with tokenize.open(path) as stream:
-        text = stream.read()
-    return lineage_of(function, module, path=path, text=text)
+    return lineage_of(function, module, path=path, text=read_text(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
-from expedition.authoring.lineage import Lineage
+from expedition.authoring.lineage import Lineage, reference
 from expedition.authoring.parameters import RUN_FIXTURES
 from expedition.authoring.specs import check_plain, claim, defines
 from expedition.errors import ExperimentError
@@ -112,10 +112,8 @@ def described_hooks(lineage: Lineage, root: Path) -> dict[str, list[dict[str, st
     """
     found: dict[str, list[dict[str, str]]] = {}
     for source in lineage.sources:
-        path = source.path
-        file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         for hook in hooks_of(source.module):
-            about = {"function": f"{file}::{hook.function.__name__}"}
+            about = {"function": reference(source.path, hook.function.__name__, root)}
             if doc := inspect.getdoc(hook.function):
                 about["description"] = doc
             found.setdefault(hook.name, []).append(about)

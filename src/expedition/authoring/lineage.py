@@ -38,6 +38,12 @@ class SourceFile:
     text: str
 
 
+def reference(path: Path, function: str, root: Path) -> str:
+    """Return ``file::function``; the file is relative to the folder `root`, one outside goes by its name."""
+    file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return f"{file}::{function}"
+
+
 @dataclass(frozen=True)
 class Level:
     """One experiment of a lineage: its file, what its decorators said, and the mixins that it includes.
@@ -224,8 +230,15 @@ def load_source(path: Path, *, what: str) -> SourceFile:
             f"{what} {path.name!r} is neither a Python file (.py) nor a config (.yml, .yaml)"
         )
     module = load_file(path, what=what)
+    return SourceFile(path, vars(module), read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a Python file, in the encoding that it declares; that of a config says nothing here."""
+    if path.suffix in CONFIG_SUFFIXES:
+        return ""
     with tokenize.open(path) as stream:
-        return SourceFile(path, vars(module), stream.read())
+        return stream.read()
 
 
 def _mixins(source: SourceFile, options: tuple[Include, ...]) -> tuple[SourceFile, ...]:

@@ -68,8 +68,10 @@ def load_file(path: Path, *, what: str, name: str | None = None, root: Path | No
         raise
     except Exception as error:
         del sys.modules[name]
+        line = line_in(error, path)
+        where = f" (line {line})" if line else ""
         raise ExperimentError(
-            f"{what} {path} cannot be imported: {type(error).__name__}: {error}{_line_in(error, path)}"
+            f"{what} {path} cannot be imported: {type(error).__name__}: {error}{where}"
         ) from error
     _LOADED[path] = module, stamp
     return module
@@ -108,12 +110,13 @@ def _rewriting_loader() -> Any:
     return None
 
 
-def _line_in(error: BaseException, path: Path) -> str:
+def line_in(error: BaseException, path: Path) -> int:
+    """Return the line of the file `path` in which an exception came up, 0 where it did not."""
+    if isinstance(error, SyntaxError) and error.lineno and error.filename == str(path):
+        return error.lineno
     trace, line = error.__traceback__, 0
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.lineno and error.filename == str(path):
-        line = error.lineno
-    return f" (line {line})" if line else ""
+    return line

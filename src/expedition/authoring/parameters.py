@@ -270,6 +270,21 @@ def _holds_inherit(value: Any) -> bool:
     )
 
 
+def secret_names(parameters: Mapping[str, Parameter]) -> frozenset[str]:
+    """Return the names of the parameters whose values must not be recorded."""
+    return frozenset(name for name, parameter in parameters.items() if parameter.is_secret)
+
+
+def secret_values(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[Any]:
+    """Return the values of secrets, those that others override among them; `values` has those of the parameters."""
+    return [
+        value
+        for name in secret_names(parameters)
+        for value in (values.get(name), parameters[name].default)
+        if value is not None and value is not MISSING
+    ]
+
+
 def name_of_type(annotation: Any) -> str:
     """Return an annotation as people write it: ``int | None``, ``list[float]``."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:

@@ -15,7 +15,7 @@ from expedition.authoring.expressions import Expression
 from expedition.authoring.identity import run_id, run_key, value_text
 from expedition.authoring.lineage import Lineage
 from expedition.authoring.overrides import Override
-from expedition.authoring.parameters import MISSING, Parameter
+from expedition.authoring.parameters import MISSING, Parameter, secret_names, secret_values
 from expedition.authoring.resolution import Resolution, resolve, typed
 from expedition.authoring.special import Special, special_of
 from expedition.errors import ExperimentError, near_matches
@@ -87,9 +87,14 @@ class SweepPlan:
     after_sweep: Callable[..., Any] | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which options mean this experiment, or one that it extends."""
+        return (self.file, *self.lineage.own_names, *self.lineage.base_names)
+
+    @property
     def secrets(self) -> frozenset[str]:
         """Names of the parameters whose values must not be recorded."""
-        return frozenset(name for name, parameter in self.parameters.items() if parameter.is_secret)
+        return secret_names(self.parameters)
 
     @property
     def known(self) -> dict[str, Any]:
@@ -106,12 +111,7 @@ class SweepPlan:
     @property
     def concealed(self) -> list[Any]:
         """The values of secrets, those that others override among them."""
-        return [
-            value
-            for name in self.secrets
-            for value in (self.fixed.get(name), self.parameters[name].default)
-            if value is not None and value is not MISSING
-        ]
+        return secret_values(self.parameters, self.fixed)
 
     def values_of(self, run: PlannedRun) -> dict[str, Any]:
         """All parameter values of one run, in declared order."""
@@ -176,14 +176,13 @@ def plan_sweep(
     found = resolve(lineage, file=file, overrides=overrides, testing=special.testing)
     swept = found.swept
     points = _points(found) if found.design is not None else [{}]
+    secrets = secret_names(found.parameters)
     for name in swept:
-        if found.parameters[name].is_secret:
+        if name in secrets:
             raise ExperimentError(
                 f"{found.label}: {name} is secret and cannot be swept: its values name the runs"
             )
-    check_storable(
-        found.label, {n: v for n, v in found.fixed.items() if not found.parameters[n].is_secret}, points
-    )
+    check_storable(found.label, {n: v for n, v in found.fixed.items() if n not in secrets}, points)
     replicates, paired = lineage.replicates
     if len(points) * replicates > MOST_RUNS:
         raise ExperimentError(
@@ -232,20 +231,14 @@ def _after_sweep(lineage: Lineage) -> Callable[..., Any] | None:
 def check_overrides(overrides: Iterable[Override], plans: Sequence[SweepPlan]) -> None:
     """Raise `ExperimentError` for an override that names no parameter, or no experiment, of `plans`."""
     for override in overrides:
-        concerned = [
-            p for p in plans if override.concerns(p.file, *p.lineage.own_names, *p.lineage.base_names)
-        ]
+        concerned = [plan for plan in plans if override.concerns(*plan.names)]
         given = f"{override.origin} {override.experiment + ':' if override.experiment else ''}{override.name}"
         if not concerned:
             names = sorted({plan.function for plan in plans})
-            bases = {
-                name
-                for plan in plans
-                for name in (plan.file, *plan.lineage.own_names, *plan.lineage.base_names)
-            }
+            known_names = {name for plan in plans for name in plan.names}
             raise ExperimentError(
                 f"{given}: no collected experiment is called {override.experiment!r}"
-                f"{near_matches(str(override.experiment), bases)}; collected: {', '.join(names)}"
+                f"{near_matches(str(override.experiment), known_names)}; collected: {', '.join(names)}"
             )
         known = {name for plan in concerned for name in plan.parameters}
         if override.name not in known:

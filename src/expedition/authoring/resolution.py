@@ -15,7 +15,7 @@ from expedition.authoring.inherit import Inherit
 from expedition.authoring.interpolation import Interpolated, contains_interpolated, read_inside
 from expedition.authoring.lineage import CONFIG_SUFFIXES, Level, Lineage, SourceFile
 from expedition.authoring.overrides import Override
-from expedition.authoring.parameters import MISSING, Parameter, arguments_of, variables_of
+from expedition.authoring.parameters import MISSING, Parameter, arguments_of, secret_names, variables_of
 from expedition.authoring.specs import Written
 from expedition.authoring.testing import testing_values
 from expedition.errors import ExperimentError, near_matches
@@ -65,18 +65,21 @@ class Resolution:
                 yield point
                 continue
             own = dict(point)
-            for name, makers in self.inherited.items():
+            for name in self.inherited:
                 if name not in own:
                     continue
                 # One object for all points that have it, as in the design itself; the entry keeps its id its own.
                 known = made.get((name, id(own[name])))
                 if known is None:
-                    value = own[name]
-                    for maker in makers:
-                        value = maker.of(value, name=name, experiment=self.label)
-                    known = made[name, id(own[name])] = own[name], value
+                    known = made[name, id(own[name])] = own[name], self.made_of(name, own[name])
                 own[name] = known[1]
             yield own
+
+    def made_of(self, name: str, value: Any) -> Any:
+        """Return what INHERIT makes of a value of an axis."""
+        for maker in self.inherited.get(name, ()):
+            value = maker.of(value, name=name, experiment=self.label)
+        return value
 
     def pin(self, name: str, value: Any, origin: str) -> None:
         """Give a parameter its value once and for all; an axis of the sweep becomes that one value."""
@@ -108,7 +111,7 @@ def resolve(
                     _give(result, override.name, value, override.origin)
     result.fixtures = tuple(name for name in result.fixtures if name not in result.parameters)
     _check(result)
-    secrets = {name for name, parameter in result.parameters.items() if parameter.is_secret}
+    secrets = secret_names(result.parameters)
     for name, value, origin in testing_values(lineage, result.fixed, secrets) if testing else ():
         if name not in result.parameters:
             raise ExperimentError(
@@ -130,12 +133,9 @@ def resolve(
 
 def _with_inherited_default(result: Resolution, parameter: Parameter) -> Parameter:
     """Return a swept parameter with what INHERIT makes of its default, as of the values of its axis."""
-    value = parameter.default
-    makers = result.inherited.get(parameter.name, ())
-    if value is MISSING or not makers:
+    if parameter.default is MISSING or not result.inherited.get(parameter.name):
         return parameter
-    for maker in makers:
-        value = maker.of(value, name=parameter.name, experiment=result.label)
+    value = result.made_of(parameter.name, parameter.default)
     value = parameter.check(value, origin="its default", experiment=result.label)
     return replace(parameter, default=value, _adapters={})
 

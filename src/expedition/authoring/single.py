@@ -9,7 +9,7 @@ from typing import Any
 from expedition.authoring.identity import run_id, run_key, value_text
 from expedition.authoring.lineage import Lineage
 from expedition.authoring.overrides import Override
-from expedition.authoring.parameters import MISSING, Parameter
+from expedition.authoring.parameters import MISSING, Parameter, secret_names
 from expedition.authoring.resolution import Resolution, resolve
 from expedition.authoring.special import Special
 from expedition.errors import ExperimentError, UnstorableError, near_matches
@@ -67,7 +67,7 @@ def plan_single(
                 f"parameters: {', '.join(found.parameters) or 'none'}"
             )
     values = {name: _value(found, name, origin) for name in found.parameters}
-    secrets = frozenset(name for name, parameter in found.parameters.items() if parameter.is_secret)
+    secrets = secret_names(found.parameters)
     texts = _canonical(found.label, {n: v for n, v in values.items() if n not in secrets})
     function = lineage.own.function.__name__
     pairs = [(name, value_text(values[name], texts[name])) for name in given if name in texts]

@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 import sys
-import tokenize
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from expedition.authoring.lineage import experiments_in, lineage_of
+from expedition.authoring.lineage import experiments_in, lineage_of, read_text
 from expedition.authoring.parameters import MISSING, Parameter
 from expedition.authoring.resolution import Resolution, resolve
 from expedition.errors import ExperimentError, near_matches
@@ -198,9 +197,7 @@ def _about(offer: _Offer) -> str:
 
 def _experiments(module: dict[str, Any], path: Path) -> dict[str, Resolution]:
     """Return what the experiments of the script come to, by name. Raises `ExperimentError`."""
-    with tokenize.open(path) as stream:
-        text = stream.read()
-    found = {}
+    text, found = read_text(path), {}
     for name, function in experiments_in(module).items():
         lineage = lineage_of(function, module, path=path, text=text)
         found[name] = resolve(lineage, file=path.name)

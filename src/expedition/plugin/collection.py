@@ -6,7 +6,6 @@ import fnmatch
 import functools
 import inspect
 import re
-import tokenize
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import FunctionType
@@ -17,7 +16,7 @@ import pytest
 from expedition.archive.expansions import Expansion
 from expedition.authoring.after_sweep import check_after_sweeps
 from expedition.authoring.growth import PlanGrowth
-from expedition.authoring.lineage import CONFIG_SUFFIXES, Lineage, experiments_in, lineage_of
+from expedition.authoring.lineage import CONFIG_SUFFIXES, Lineage, experiments_in, lineage_of, read_text
 from expedition.authoring.parameters import MISSING, RUN_FIXTURES
 from expedition.authoring.plan import PlannedRun, SweepPlan, plan_sweep
 from expedition.authoring.repeats import PastRun, repeat
@@ -27,7 +26,7 @@ from expedition.errors import ExperimentError, near_matches
 from expedition.plugin.findings import Finding
 from expedition.plugin.hooks import ExperimentHooks
 from expedition.plugin.modules import ExperimentConfig, ExperimentModule, ForeignFile
-from expedition.plugin.settings import Settings
+from expedition.plugin.settings import Settings, relative_file
 from expedition.plugin.stages import check_stages
 from expedition.recording import layout
 
@@ -99,10 +98,7 @@ class ExperimentCollection:
     def prepare(self, module: pytest.Module) -> None:
         """Load what the experiments of a module extend and include, with its fixtures and hooks."""
         namespace = vars(module.obj)
-        text = ""
-        if module.path.suffix not in CONFIG_SUFFIXES:
-            with tokenize.open(module.path) as stream:
-                text = stream.read()
+        text = read_text(module.path)
         lineages: dict[str, Lineage | ExperimentError] = {}
         for name, function in experiments_in(namespace).items():
             try:
@@ -288,10 +284,7 @@ class ExperimentCollection:
         return plan
 
     def _relative(self, path: Path) -> str:
-        try:
-            return path.relative_to(self._settings.rootdir).as_posix()
-        except ValueError:
-            return path.as_posix()
+        return relative_file(path, self._settings.rootdir)
 
     def _namespace(self, path: Path, function: str | None) -> str:
         """The file's path below the collected folder without suffix, and the function if there are several."""

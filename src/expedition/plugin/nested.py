@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from expedition.archive.record import RunRecord
-from expedition.authoring.analysis import analyses_of
+from expedition.authoring.analysis import Analysis, analyses_of
 from expedition.authoring.holding import HeldVariables
 from expedition.authoring.identity import folder_name, run_key
 from expedition.authoring.lineage import Lineage
-from expedition.authoring.parameters import MISSING, RUN_FIXTURES, describe_parameters
+from expedition.authoring.parameters import RUN_FIXTURES, describe_parameters, secret_values
 from expedition.authoring.single import SinglePlan, plan_single
 from expedition.authoring.special import Special, special_of
 from expedition.errors import ExperimentError, RunFailedError, near_matches
@@ -26,7 +26,7 @@ from expedition.plugin.calling import call_between_hooks, recorded
 from expedition.plugin.nested_hooks import NestedHooks
 from expedition.plugin.nested_lookup import lineage_of_child
 from expedition.plugin.run_making import RunMaker
-from expedition.plugin.settings import Settings
+from expedition.plugin.settings import Settings, relative_file
 from expedition.plugin.signals import Signals
 from expedition.plugin.surroundings import Surroundings
 from expedition.recording import Run, layout, outcomes
@@ -106,18 +106,13 @@ class NestedRuns:
                 level.lineage, experiment, beside=beside, includes=self.settings.includes
             )
             special = special_of(lineage, testing=level.special.testing, caching=level.special.caching)
-            plan = plan_single(
-                lineage, file=self._relative(lineage), given=params, origin=ORIGIN, special=special
-            )
+            file = relative_file(lineage.own.source.path, self.settings.rootdir)
+            plan = plan_single(lineage, file=file, given=params, origin=ORIGIN, special=special)
             hooks = NestedHooks(lineage, self.config.pluginmanager.get_plugins())
             self._refuse_fixtures(plan, hooks)
             return self._run(level, plan, hooks)
 
     # -- what is run ---------------------------------------------------------------------------------------
-
-    def _relative(self, lineage: Lineage) -> str:
-        path, root = lineage.own.source.path, self.settings.rootdir
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
     def _refuse_fixtures(self, plan: SinglePlan, hooks: NestedHooks) -> None:
         marks = [
@@ -139,12 +134,12 @@ class NestedRuns:
 
     def _run(self, level: Level, plan: SinglePlan, hooks: NestedHooks) -> RunRecord:
         lineage = plan.lineage
-        mine = [value for n in plan.secrets for value in (plan.values[n], plan.parameters[n].default)]
-        secrets = [value for value in mine if value is not None and value is not MISSING]
+        secrets = secret_values(plan.parameters, plan.values)
         mask = level.mask.joined(secrets)
         for outer in self.levels:  # what a child raises, logs or returns comes to those that it is nested in
             outer.mask.add(secrets)
-        identity = self._identity(level, plan, mask)
+        analyses = analyses_of(lineage)
+        identity = self._identity(level, plan, mask, analyses)
         listener = (
             _NestedListener(level.run, plan.name, level.listener) if level.listener is not None else None
         )
@@ -163,7 +158,6 @@ class NestedRuns:
             level.namespace,
             listener,
         )
-        analyses = analyses_of(lineage)
         with self.signals:
             level.output.release()
         try:
@@ -183,7 +177,9 @@ class NestedRuns:
                 level.output.redirect()
         return RunRecord(run.path, sweep=run.sweep_path)
 
-    def _identity(self, level: Level, plan: SinglePlan, mask: Mask) -> RunIdentity:
+    def _identity(
+        self, level: Level, plan: SinglePlan, mask: Mask, analyses: Sequence[Analysis]
+    ) -> RunIdentity:
         folder = level.run.path / layout.CHILDREN_FOLDER
         folder.mkdir(exist_ok=True)
         index = len(os.listdir(folder))
@@ -198,7 +194,7 @@ class NestedRuns:
             "description": lineage.description,
             "tags": list(lineage.tags),
         }
-        if references := [one.reference(self.settings.rootdir) for one in analyses_of(lineage)]:
+        if references := [one.reference(self.settings.rootdir) for one in analyses]:
             experiment["analysis"] = references
         for name in ("testing", "version"):
             if getattr(plan.special, name):

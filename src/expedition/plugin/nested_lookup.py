@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType
@@ -17,6 +16,7 @@ from expedition.authoring.lineage import (
     load_source,
     name_after_base,
     pick_experiment,
+    read_text,
 )
 from expedition.authoring.modules import find_file
 from expedition.authoring.specs import Include, spec_of
@@ -63,5 +63,4 @@ def _source_of(function: FunctionType, sources: Mapping[Path, SourceFile]) -> So
             f"run_child: the file of {function.__name__} cannot be found; name it as 'exp_b.py::{function.__name__}'"
         )
     path = Path(file).resolve()
-    with tokenize.open(path) as stream:
-        return SourceFile(path, vars(module), stream.read())
+    return SourceFile(path, vars(module), read_text(path))

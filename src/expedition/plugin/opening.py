@@ -128,7 +128,8 @@ class SweepOpening:
 
     def open(self) -> None:
         """Make the sweep folders, or go on in those that are resumed. Raises `pytest.UsageError`."""
-        invocation = Invocation(self._settings, self._argv(), self._options(), mask=self._mask())
+        mask = Mask(value for plan in self._collection.plans.values() for value in plan.concealed)
+        invocation = Invocation(self._settings, self._argv(mask), self._options(), mask=mask)
         invocation.collect()
         self.line = {
             # Runs are told apart by it: which invocation made them. Two may begin in one second.
@@ -189,17 +190,14 @@ class SweepOpening:
         sweep.folder.add_invocation(line)
         self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip))
 
-    def _argv(self) -> list[str]:
+    def _argv(self, mask: Mask) -> list[str]:
+        """The command, without the secrets of all experiments."""
         given = [Path(sys.argv[0]).name, *(str(a) for a in self._config.invocation_params.args)]
         secrets = {name for plan in self._collection.plans.values() for name in plan.secrets}
         if secrets:  # as they are written they may not be what is meant: quotes, escapes, numbers
             assigned = re.compile(rf"((?:-P|--param=)?(?:[\w./-]+:)?(?:{'|'.join(secrets)})=).*", re.DOTALL)
             given = [assigned.sub(rf"\1{MASKED}", a) if assigned.match(a) else a for a in given]
-        return [self._mask().text(argument) for argument in given]
-
-    def _mask(self) -> Mask:
-        """Hides the secrets of all experiments."""
-        return Mask(value for plan in self._collection.plans.values() for value in plan.concealed)
+        return [mask.text(argument) for argument in given]
 
     def _options(self) -> dict[str, Any]:
         option = self._config.option

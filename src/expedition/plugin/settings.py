@@ -94,6 +94,11 @@ class Settings:
         )
 
 
+def relative_file(path: Path, root: Path) -> str:
+    """Return an experiment file as run keys and records name it: relative to the root folder, with ``/``."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
 def archive_root(config: pytest.Config) -> Path:
     """The archive root of the options or the ini file, absolute.
 

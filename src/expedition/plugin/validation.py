@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from expedition.authoring.modules import line_in
 from expedition.authoring.remarks import remarks_on
 from expedition.plugin.collection import ExperimentCollection
 from expedition.plugin.findings import Finding
@@ -83,7 +84,7 @@ class Validation:
             error = call.excinfo.value
             if isinstance(error, collector.CollectError) and error.__cause__ is not None:
                 error = error.__cause__
-            line, text = _line_in(error, collector.path), f"{type(error).__name__}: {error}"
+            line, text = line_in(error, collector.path), f"{type(error).__name__}: {error}"
             if isinstance(error, collector.CollectError):
                 text = str(error)
             if isinstance(error, SyntaxError) and line:
@@ -181,15 +182,3 @@ class Validation:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _line_in(error: BaseException, path: Path) -> int:
-    """The line of `path` in which an exception came up, 0 where it did not."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno or 0
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
