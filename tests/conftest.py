@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ def _libraries_stay_imported(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         take = lambda _: SysModulesSnapshot(preserve=is_library)  # noqa: E731
         patch.setattr(pytest.Pytester, "_Pytester__take_sys_modules_snapshot", take)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """A shell lets what it begins in the background ignore SIGINT, and that would pass it on to what tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

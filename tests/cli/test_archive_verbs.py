@@ -258,7 +258,10 @@ def test_what_a_terminal_is_asked(project: Path) -> None:
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "expedition.cli.main", "archive", "delete", "--select", "a == 2"]
         with subprocess.Popen(
-            command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         ) as process:
             assert process.stdout is not None
             said = b""

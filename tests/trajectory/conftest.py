@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expedition.archive.run_files import FolderFiles
+from expedition.archive.series import SeriesReader
 from expedition.archive.sweep import SweepFolder
 from expedition.recording.journal import Journal
 from expedition.values import FileSink, encode
@@ -181,3 +183,8 @@ def build_sweep(tmp_path: Path) -> BuildSweep:
         return SweepBuilder(tmp_path / "sweep", rows, constants, **manifest)
 
     return build
+
+
+def recorded_series(folder: Path) -> SeriesReader:
+    """The series of a run folder as the archive reads them."""
+    return SeriesReader(folder, FolderFiles(folder))

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expedition.archive.series import SeriesReader
 from expedition.errors import SelectionError
 from expedition.trajectory import Trajectory, compile_trajectory
 from tests.thoroughness import examples
-from tests.trajectory.conftest import BuildSweep, SweepBuilder
+from tests.trajectory.conftest import BuildSweep, SweepBuilder, recorded_series
 from tests.values.equality import exactly_equal
 
 SERIES: dict[str, list[list[Any]]] = {
@@ -50,7 +49,7 @@ def test_values_are_those_of_the_record_without_its_folder(
     for index, values in enumerate(runs):
         builder.run(index, series={"s": values} if values else {})
     path = compile_trajectory(builder.path)
-    expected = [SeriesReader(builder.folder(index)) for index in range(3)]
+    expected = [recorded_series(builder.folder(index)) for index in range(3)]
     values_of = [reader.get("s") for reader in expected]
     for index in range(3):
         shutil.rmtree(builder.folder(index))

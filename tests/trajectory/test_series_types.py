@@ -13,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expedition.archive.series import SeriesReader
 from expedition.trajectory import Trajectory, compile_trajectory, merge
 from tests.thoroughness import examples
-from tests.trajectory.conftest import BuildSweep
+from tests.trajectory.conftest import BuildSweep, recorded_series
 from tests.trajectory.growing import GrowingSweep, update_and_compare
 
 INTS = st.integers(-(2**53), 2**53)
@@ -41,7 +40,7 @@ def same(left: Any, right: Any) -> bool:
 def assert_like_records(traj: Trajectory, folders: list[Path]) -> None:
     """Every run of a trajectory has the series of the record of its folder, in the same dtype, whole and in parts."""
     for number, folder in enumerate(folders):
-        series = SeriesReader(folder)
+        series = recorded_series(folder)
         assert ("s" in traj[number].series) == ("s" in series)
         if "s" not in series:
             continue
@@ -102,7 +101,7 @@ def test_the_type_is_that_of_one_run(build_sweep: BuildSweep, values: list[Any],
     builder.run(1, series={"s": [1, 0.5, None]})
     with Trajectory.open(compile_trajectory(builder.path)) as traj:
         found = traj[0].series.s.value
-        assert found.dtype == SeriesReader(builder.folder(0))["s"].value.dtype == dtype
+        assert found.dtype == recorded_series(builder.folder(0))["s"].value.dtype == dtype
         assert found.tolist() == values
         assert traj.series.s[0, 1:].value.dtype == dtype
 

@@ -189,10 +189,12 @@ def _layout(table: Table, width: int | None) -> tuple[str, list[str]]:
         }
         widths = fit(heads, texts, cuttable=cuttable, drop=drop, width=width)
     shown: list[list[str]] = []
-    for head, cells, kind, wide in zip(heads, texts, align, widths, strict=True):
+    for place, wide in enumerate(widths):
+        # Of a long table both forms would take much room.
+        cells, texts[place] = texts[place], []
         if wide is not None:
-            side = str.ljust if kind == "left" else str.rjust
-            shown.append(_padded([cut_front(head, wide), "-" * wide, *cells], wide, side))
+            side = str.ljust if align[place] == "left" else str.rjust
+            shown.append(_padded([cut_front(heads[place], wide), "-" * wide, *cells], wide, side))
     lines = ("  ".join(parts).rstrip() for parts in zip(*shown, strict=True))
     return "\n".join(lines), [name for name, wide in zip(columns, widths, strict=True) if wide is None]
 

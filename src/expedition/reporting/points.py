@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,6 @@ from expedition.reporting.cells import Done, Seconds, When
 from expedition.reporting.row_cells import cell, is_scalar, scalar
 from expedition.reporting.tables import folded
 
-_OWN = ("n", "not done")
 _REPLICATE = re.compile(r"-?rep=\d+\Z")
 
 
@@ -54,6 +54,23 @@ class Point:
         return folded([scalar(row, key) for row in self.done], of=len(self.done))
 
     @property
+    def first(self) -> RunRow:
+        """The first of the runs, of those that can be read where there are any."""
+        return next((row for row in self.rows if row.status != DAMAGED), self.rows[0])
+
+    @property
+    def others(self) -> str | None:
+        """How many runs are not done, by status; None when all are."""
+        counts = Counter(row.status for row in self.rows if row.status != outcomes.DONE)
+        return ", ".join(f"{count} {status}" for status, count in counts.items()) or None
+
+    @property
+    def started(self) -> When | None:
+        """When the first of the runs began."""
+        starts = [row.started for row in self.rows if row.started is not None]
+        return When(min(starts)) if starts else None
+
+    @property
     def status(self) -> str:
         """The status of a single run, with the type of its error."""
         row = self.rows[0]
@@ -66,6 +83,20 @@ class Point:
         return first if len(self.rows) == 1 else f"{first}…{self.rows[-1].reference.rpartition('/')[2]}"
 
 
+def _duration(point: Point) -> Seconds | None:
+    return None if point.first.duration is None else Seconds(point.first.duration)
+
+
+_OWN_CELLS: Mapping[str, Callable[[Point], object]] = {
+    "n": lambda point: Done(len(point.done), len(point.rows)),
+    "not done": lambda point: point.others,
+    "status": lambda point: point.status,
+    "duration": _duration,
+    "started": lambda point: point.started,
+    "run": lambda point: point.reference,
+}
+
+
 class Listing:
     """The runs of one experiment, and what a list shows of them.
 
@@ -73,13 +104,13 @@ class Listing:
     ----------
     points : their points, oldest sweep first. Without replicates each run is one.
     is_folded : whether there are replicates.
-    varying : columns of the parameters that differ. constants : tagged values of those that do not.
-    results : columns of the scalar results, with their slash paths. uniform : those that are the same in all runs.
+
+    Values are read when the first of the properties asks for them.
     """
 
     def __init__(self, rows: Sequence[RunRow]) -> None:
         self.rows = rows
-        readable = [row for row in rows if row.status != DAMAGED]
+        self._readable = readable = [row for row in rows if row.status != DAMAGED]
         self.is_folded = any(row.replicate for row in readable)
         if self.is_folded:
             points: dict[tuple[object, str], list[RunRow]] = {}
@@ -97,20 +128,58 @@ class Listing:
             self.points = [Point(sorted(group, key=_number)) for group in points.values()]
         else:
             self.points = [Point([row]) for row in rows]
-        # Names are those of the select language, so that what the list shows can be selected by it
-        columns = all_columns(readable)[len(FIRST_COLUMNS) :]
-        parameters = list(dict.fromkeys(name for row in readable for name in row.parameters))
-        named = {name: _free(column, "params") for name, column in zip(parameters, columns, strict=False)}
-        self.varying, self.constants = _split(readable, named)
-        stored = list(dict.fromkeys(name for row in readable for name in row.stored))
-        self.results: dict[str, str] = {}
-        self.uniform: list[str] = []
-        for name, column in zip(stored, columns[len(parameters) :], strict=True):
-            values = [row.stored[name] for row in readable if name in row.stored]
+
+    @cached_property
+    def _named(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Columns of the parameters and of the stored values, those of the select language: what is seen can be
+        selected by its name."""
+        rows = self._readable
+        columns = all_columns(rows)[len(FIRST_COLUMNS) :]
+        parameters = list(dict.fromkeys(name for row in rows for name in row.parameters))
+        stored = list(dict.fromkeys(name for row in rows for name in row.stored))
+        return (
+            {name: _free(column, "params") for name, column in zip(parameters, columns, strict=False)},
+            {
+                name: _free(column, "data")
+                for name, column in zip(stored, columns[len(parameters) :], strict=True)
+            },
+        )
+
+    @cached_property
+    def _parameters(self) -> tuple[list[str], dict[str, Any]]:
+        return _split(self._readable, self._named[0])
+
+    @property
+    def varying(self) -> list[str]:
+        """Columns of the parameters that differ."""
+        return self._parameters[0]
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Tagged values of the parameters that do not differ, by column."""
+        return self._parameters[1]
+
+    @cached_property
+    def _results(self) -> tuple[dict[str, str], list[str]]:
+        results: dict[str, str] = {}
+        uniform: list[str] = []
+        for name, column in self._named[1].items():
+            values = [row.stored[name] for row in self._readable if name in row.stored]
             if any(value is not None and is_scalar(value) for value in values):
-                self.results[_free(column, "data")] = name
+                results[column] = name
                 if len(values) > 1 and all(value == values[0] for value in values):
-                    self.uniform.append(_free(column, "data"))
+                    uniform.append(column)
+        return results, uniform
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Columns of the scalar results, with their slash paths."""
+        return self._results[0]
+
+    @property
+    def uniform(self) -> list[str]:
+        """Columns of the scalar results that are the same in all runs."""
+        return self._results[1]
 
     @property
     def experiment(self) -> str:
@@ -125,26 +194,21 @@ class Listing:
         }
         return any(re.search(rf"(?:^|-){re.escape(name)}=", row.id) for name in long for row in self.rows)
 
-    def cells(self, point: Point) -> dict[str, object]:
-        """Return the cells of a point by column."""
-        first = next((row for row in point.rows if row.status != DAMAGED), point.rows[0])
-        found: dict[str, object] = {"id": _REPLICATE.sub("", first.id)} if self.has_ids else {}
-        found |= {name: cell(first, name) for name in self.varying}
-        found |= {column: point.result(key) for column, key in self.results.items()}
-        starts = [row.started for row in point.rows if row.started is not None]
-        if self.is_folded:
-            others: dict[str, int] = {}
-            for row in point.rows:
-                if row.status != outcomes.DONE:
-                    others[row.status] = others.get(row.status, 0) + 1
-            found["n"] = Done(len(point.done), len(point.rows))
-            found["not done"] = ", ".join(f"{count} {status}" for status, count in others.items()) or None
-        else:
-            found["status"] = point.status
-            found["duration"] = None if first.duration is None else Seconds(first.duration)
-        found["started"] = When(min(starts)) if starts else None
-        found["run"] = point.reference
-        return found
+    def cell(self, point: Point, name: str) -> object:
+        """Return the cell of a point in one of the `columns`. Raises KeyError for another one."""
+        if name in _OWN_CELLS:
+            return _OWN_CELLS[name](point)
+        if name in self.results:
+            return point.result(self.results[name])
+        if name == "id" and self.has_ids:
+            return _REPLICATE.sub("", point.first.id)
+        if name not in self.varying:
+            raise KeyError(name)
+        return cell(point.first, name)
+
+    def cells(self, point: Point) -> Mapping[str, object]:
+        """Return the cells of a point by column, each made when it is asked for: those of many points take room."""
+        return _Cells(self, point)
 
     @property
     def columns(self) -> list[str]:
@@ -169,6 +233,25 @@ class Listing:
         ]
 
 
+class _Cells(Mapping[str, object]):
+    """The cells of a point by column."""
+
+    __slots__ = ("_listing", "_point")
+
+    def __init__(self, listing: Listing, point: Point) -> None:
+        self._listing = listing
+        self._point = point
+
+    def __getitem__(self, name: str) -> object:
+        return self._listing.cell(self._point, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listing.columns)
+
+    def __len__(self) -> int:
+        return len(self._listing.columns)
+
+
 def _folder_of_point(row: RunRow) -> tuple[object, str]:
     return row.sweep_path, _REPLICATE.sub("", row.path.name.partition("-")[2])
 
@@ -181,7 +264,7 @@ def _number(row: RunRow) -> int:
 
 def _free(column: str, branch: str) -> str:
     """Return a column with its branch where the list has one of that name."""
-    return f"{branch}.{column}" if column in _OWN else column
+    return f"{branch}.{column}" if column in ("n", "not done") else column
 
 
 def _split(rows: Sequence[RunRow], named: dict[str, str]) -> tuple[list[str], dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from expedition.archive import Archive
@@ -23,7 +24,6 @@ from expedition.reporting.formats import (
     render_each,
     render_table,
     render_tables,
-    wrapped,
 )
 from expedition.reporting.ordering import order_by
 from expedition.reporting.points import Listing, Point
@@ -85,30 +85,31 @@ def list_runs(archive: Archive, query: RunQuery, *, format: str = "table", width
     if not by_experiment:
         return nothing(archive, query, matching.hidden)
     listings = [Listing(rows) for rows in by_experiment.values()]
+    by_experiment.clear()
     lines = [(listing, point) for listing in listings for point in listing.points]
     if query.order:
         key = order_by(query.order, Point.value)
         lines.sort(key=lambda line: key(line[1]))
-    shown = lines if query.limit is None else lines[: query.limit]
-    tables = list(_tables(shown, query, format, alone=len(listings) == 1))
-    names = count_text(len(listings), "experiment")
-    of = f" of {names}" if len(listings) > 1 else ""
+    count = len(listings)
+    names = count_text(count, "experiment")
+    of = f" of {names}" if count > 1 else ""
     total = f"{count_text(statuses.total(), 'run')}{of} in {archive.root}: {status_text(statuses)}"
     notes = [total]
-    if len(shown) < len(lines):
+    if query.limit is not None and query.limit < len(lines):
         notes.append(
-            f"not shown: {count_text(len(lines) - len(shown), 'row')} beyond the limit of {query.limit}"
+            f"not shown: {count_text(len(lines) - query.limit, 'row')} beyond the limit of {query.limit}"
         )
+        del lines[query.limit :]
     notes += [hidden_text(matching.hidden, query)] if matching.hidden else []
     notes += damage_lines(damaged)
-    if format == "table" and len(tables) > 1:
-        text = render_tables(tables, width=width)
-        return "\n".join([text, "", *(line for note in notes for line in wrapped(note, width))])
-    if len(tables) != 1:
-        tables.append(Table((), (), notes=notes))
-    else:
-        tables[0] = replace(tables[0], notes=[*tables[0].notes, *notes])
-    return render_tables(tables, format=format, width=width)
+    parts = _parts(lines, query, format, alone=count == 1)
+    del listings, lines
+    if len(parts) == 1:
+        table = parts[0].table()
+        return render_tables([replace(table, notes=[*table.notes, *notes])], format=format, width=width)
+    texts = _rendered(parts, format, width)
+    texts.append(render_tables([Table((), (), notes=notes)], format=format, width=width))
+    return "\n\n".join(texts)
 
 
 def tail_runs(
@@ -246,43 +247,72 @@ def _whole(row: RunRow, parameters: Mapping[str, str], stored: Mapping[str, str]
 # --- a table for each experiment ---------------------------------------------------------------------
 
 
-def _tables(
+@dataclass
+class _Part:
+    """A table that is made when it is rendered, so that the cells of one experiment exist at a time."""
+
+    size: int
+    table: Callable[[], Table]
+
+
+def _parts(
     lines: Sequence[tuple[Listing, Point]], query: RunQuery, format: str, *, alone: bool
-) -> Iterator[Table]:
+) -> list[_Part]:
     groups: dict[int, tuple[Listing, list[Point]]] = {}
     for listing, point in lines:
         groups.setdefault(id(listing), (listing, []))[1].append(point)
     names = Counter(listing.experiment for listing, _ in groups.values())
     single = [listing for listing, _ in groups.values() if len(listing.rows) == 1]
     gathered = {id(listing) for listing in single} if len(single) > 1 else set()
+    parts: list[_Part] = []
     for listing, points in groups.values():
-        if id(listing) in gathered:
-            continue
-        rows = [listing.cells(point) for point in points]
-        columns = _shown_columns(listing, points, rows, format)
-        constants = {name: Stored(tagged) for name, tagged in listing.constants.items()}
-        best = {name: which for name in listing.results if (which := better(name))}
-        best |= {name: "high" if descending else "low" for name, descending in query.order.items()}
-        yield Table(
-            columns,
-            rows,
-            title="" if alone else _title(listing, points, names),
-            notes=[line for line in [constants_line(constants)] if line],
-            drop=listing.drop,
-            best={name: which for name, which in best.items() if name in listing.results},
-            unranked={number for number, point in enumerate(points) if not point.done},
-        )
+        if id(listing) not in gathered:
+            title = "" if alone else _title(listing, points, names)
+            parts.append(_Part(len(points), partial(_table, listing, points, query, format, title)))
     if gathered:
-        yield Table(
-            ["experiment", "results", "status", "started", "duration", "run"],
-            [_single(listing) for listing in single],
-            title="single runs",
-            drop=["started", "duration", "results", "run"],
-        )
+        parts.append(_Part(len(single), partial(_table_of_single_runs, single)))
+    return parts
+
+
+def _rendered(parts: list[_Part], format: str, width: int | None) -> list[str]:
+    """Return the texts of some tables in their order; `parts` is empty after that."""
+    texts = [""] * len(parts)
+    # The largest last: by then the rows of all others are gone
+    waiting = sorted(enumerate(parts), key=lambda one: one[1].size, reverse=True)
+    parts.clear()
+    while waiting:
+        place, part = waiting.pop()
+        texts[place] = render_tables([part.table()], format=format, width=width)
+    return texts
+
+
+def _table(listing: Listing, points: Sequence[Point], query: RunQuery, format: str, title: str) -> Table:
+    rows = [listing.cells(point) for point in points]
+    constants = {name: Stored(tagged) for name, tagged in listing.constants.items()}
+    best = {name: which for name in listing.results if (which := better(name))}
+    best |= {name: "high" if descending else "low" for name, descending in query.order.items()}
+    return Table(
+        _shown_columns(listing, points, rows, format),
+        rows,
+        title=title,
+        notes=[line for line in [constants_line(constants)] if line],
+        drop=listing.drop,
+        best={name: which for name, which in best.items() if name in listing.results},
+        unranked={number for number, point in enumerate(points) if not point.done},
+    )
+
+
+def _table_of_single_runs(listings: Sequence[Listing]) -> Table:
+    return Table(
+        ["experiment", "results", "status", "started", "duration", "run"],
+        [_single(listing) for listing in listings],
+        title="single runs",
+        drop=["started", "duration", "results", "run"],
+    )
 
 
 def _shown_columns(
-    listing: Listing, points: Sequence[Point], rows: Sequence[dict[str, object]], format: str
+    listing: Listing, points: Sequence[Point], rows: Sequence[Mapping[str, object]], format: str
 ) -> list[str]:
     """Return the columns of a table; one for a document tells what came out, and not where and when."""
     absent = set()
