@@ -9,6 +9,7 @@ import sys
 HEAVY = ("numpy", "h5py", "matplotlib", "yaml", "pydantic", "scipy", "filelock", "pandas", "tabulate")
 ALLOWED = {
     "expedition",
+    "expedition.lazily",
     "expedition.version",
     "expedition.plugin",
     "expedition.plugin.archive_options",

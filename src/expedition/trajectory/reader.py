@@ -19,7 +19,7 @@ from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.notes import add_note, is_plain_text
 from expedition.trajectory.file.noting import rewrite_notes
 from expedition.trajectory.file.store import Store
-from expedition.trajectory.merge import merge_files, sweeps_of
+from expedition.trajectory.merge_files import merge_files, sweeps_of
 from expedition.trajectory.reading.run_field import FIELDS
 from expedition.trajectory.reading.run_set import RunSet
 from expedition.trajectory.reading.tree import build_tree, lookup, resolve
