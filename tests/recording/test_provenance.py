@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -372,6 +373,16 @@ class TestDistributions:
         monkeypatch.setattr(sys, "path", [str(tmp_path / "a"), str(tmp_path / "b")])
         assert provenance._distributions() == [{"name": "My.Dist", "version": "2"}]
 
+    def test_what_is_installed_and_removed_meanwhile(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        install(tmp_path, "first", "1")
+        assert provenance._distributions() == [{"name": "first", "version": "1"}]
+        install(tmp_path, "second", "1")
+        shutil.rmtree(tmp_path / "first-1.dist-info")
+        assert provenance._distributions() == [{"name": "second", "version": "1"}]
+
     @pytest.mark.parametrize(
         ("url", "expected"),
         [
@@ -398,6 +409,7 @@ class TestDistributions:
         monkeypatch.setattr(sys, "path", [str(tmp_path)])
         spent = []
         for _ in range(3):
+            provenance._distributions_in.cache_clear()
             start = time.process_time()
             assert len(provenance._distributions()) == 150
             spent.append(time.process_time() - start)

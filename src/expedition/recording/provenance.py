@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -319,16 +319,29 @@ def _time_zone() -> dict[str, object]:
 
 
 def _distributions() -> list[dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for folder in sys.path:
+        for key, entry in _distributions_in(folder, _modified(folder or ".")):
+            found.setdefault(key, entry)  # the first on sys.path is the one that is imported
+    return [found[key] for key in sorted(found)]
+
+
+def _modified(folder: str) -> int | None:
+    return _attempt(lambda: os.stat(folder).st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # a process may have many invocations, and an environment hundreds of distributions
+def _distributions_in(folder: str, modified: int | None) -> list[tuple[str, dict[str, object]]]:
+    """The distributions of an entry of ``sys.path``, which installing and removing them modifies."""
     import importlib.metadata
 
-    found: dict[str, dict[str, object]] = {}
-    for distribution in importlib.metadata.distributions():
+    found: list[tuple[str, dict[str, object]]] = []
+    for distribution in importlib.metadata.distributions(path=[folder]):
         # A broken installation costs its entry, not the list
         entry = _attempt(partial(_distribution, distribution.read_text))
         if entry is not None:
-            key = re.sub(r"[-_.]+", "-", str(entry["name"])).lower()
-            found.setdefault(key, entry)  # the first on sys.path is the one that is imported
-    return [found[key] for key in sorted(found)]
+            found.append((re.sub(r"[-_.]+", "-", str(entry["name"])).lower(), entry))
+    return found
 
 
 def _distribution(read: Callable[[str], str | None]) -> dict[str, object] | None:
