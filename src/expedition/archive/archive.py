@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expedition.archive.index import ArchiveIndex, RunPlace, index_root
-from expedition.archive.naming import find_named, find_run
+from expedition.archive.naming import Found, find_named
 from expedition.archive.record import RunRecord, summary_of
 from expedition.archive.row_names import ArchiveNames
 from expedition.archive.rows import CHOICES, MOMENTS, RunRow, read_row
@@ -156,20 +156,22 @@ class Archive:
         Raises `RecordNotFoundError` with near matches, `AmbiguousRunError` with the candidates when different runs go
         by that name, `DamagedError` when it cannot be read.
         """
-        row = self._bundle.row_at(which) if self._bundle is not None else None
-        if row is not None:
-            return row.record()
-        return find_run(which, self.root, self.rows(), self.summaries())
+        return self.find(which).record()
 
-    def row(self, which: str | Path) -> RunRow:
-        """Return the row of the run that `run` would return, also where that cannot be read.
+    def find(self, which: str | Path) -> Found:
+        """Return what `run` would read, without reading it, and how many runs go by that name.
 
         Raises the errors of `run`, damage excepted.
         """
         row = self._bundle.row_at(which) if self._bundle is not None else None
-        if row is not None:
-            return row
-        found = find_named(which, self.root, self.rows(), self.summaries())
+        return Found(row) if row is not None else find_named(which, self.root, self.rows(), self.summaries())
+
+    def row(self, which: str | Path | Found) -> RunRow:
+        """Return the row of the run that `run` would return, also where that cannot be read.
+
+        Raises the errors of `run`, damage excepted.
+        """
+        found = (which if isinstance(which, Found) else self.find(which)).what
         if isinstance(found, RunRow):
             return found
         path = found if isinstance(found, Path) else found.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from expedition.archive.record import RunRecord
@@ -19,23 +20,34 @@ _LONGEST = 200
 _LATEST = 1_000  # runs whose names are compared with a wrong one
 
 
-def find_run(
-    which: str | Path, root: Path, rows: Iterable[RunRow], summaries: Iterable[RunRecord]
-) -> RunRecord:
-    """Return the run, or summary, of the archive `root` that `which` means, as `Archive.run` says."""
-    found = find_named(which, root, rows, summaries)
-    if isinstance(found, Path):
-        return RunRecord(found)
-    return found.record() if isinstance(found, RunRow) else found
+@dataclass(frozen=True)
+class Found:
+    """What a name means.
+
+    Attributes
+    ----------
+    what : the path of a run folder, the row of a run, or the record of a summary; of a run nothing is read yet, which
+        damage would prevent.
+    number : how many runs go by the name, of which this is the newest; 0 for a path.
+    """
+
+    what: Path | RunRow | RunRecord
+    number: int = 0
+
+    def record(self) -> RunRecord:
+        """Return the run, or summary. Raises `DamagedError` when it cannot be read."""
+        if isinstance(self.what, Path):
+            return RunRecord(self.what)
+        return self.what.record() if isinstance(self.what, RunRow) else self.what
 
 
 def find_named(
     which: str | Path, root: Path, rows: Iterable[RunRow], summaries: Iterable[RunRecord]
-) -> Path | RunRow | RunRecord:
-    """Return the same before it is read, which damage would prevent: the path of a run folder, a row, or a summary."""
+) -> Found:
+    """Return the run, or summary, of the archive `root` that `which` means, as `Archive.run` says."""
     for candidate in (Path(which), root / which):
         if _holds_run(candidate):
-            return candidate
+            return Found(candidate)
     text = str(which)
     spellings = _spellings(text)
     found: list[RunRow] = []
@@ -50,7 +62,7 @@ def find_named(
             name = f"{summary.sweep}/{summary.path.name}"
             names.add(name)
             if name in spellings:
-                return summary
+                return Found(summary)
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         raise RecordNotFoundError(
             f"no run {text!r} in {root}{near_matches(text, names)}; "
@@ -59,23 +71,18 @@ def find_named(
     found = _first(found)
     if len({(row.namespace, row.id) for row in found}) > 1:
         raise AmbiguousRunError(f"{text!r} means several runs of {root}: {_listed(found)}; name one of these")
-    return max(found, key=lambda row: row.start)
-
-
-def runs_called(which: str | Path, root: Path, rows: Iterable[RunRow]) -> list[RunRow]:
-    """Return the runs that `find_run` chooses the newest of: the same run may have been made in several sweeps.
-
-    None for the path of a run folder.
-    """
-    if any(_holds_run(candidate) for candidate in (Path(which), root / which)):
-        return []
-    spellings = _spellings(str(which))
-    return _first([row for row in rows if any(is_called(row, spelling) for spelling in spellings)])
+    return Found(max(found, key=lambda row: row.start), len(found))
 
 
 def refuse_several(which: str | Path, root: Path, rows: Iterable[RunRow]) -> None:
-    """Raise `AmbiguousRunError` when several runs go by a name, also if they are the same run of several sweeps."""
-    found = runs_called(which, root, rows)
+    """Raise `AmbiguousRunError` when several runs go by a name, also if they are the same run of several sweeps.
+
+    The path of a run folder is one run.
+    """
+    if any(_holds_run(candidate) for candidate in (Path(which), root / which)):
+        return
+    spellings = _spellings(str(which))
+    found = _first([row for row in rows if any(is_called(row, spelling) for spelling in spellings)])
     if len(found) > 1:
         raise AmbiguousRunError(
             f"{str(which)!r} means {len(found):,} runs of {root}: {_listed(found)}; name one of these"

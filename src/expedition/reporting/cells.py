@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -113,6 +113,13 @@ def format_cell(value: object, max_width: int | None = None) -> str:
     if max_width is not None and len(text) > max_width:
         text = text[: max(max_width - 1, 0)] + GAP
     return text
+
+
+def format_column(values: Sequence[object], max_width: int | None = None) -> list[str]:
+    """Write the values of a column as `format_cell` does each."""
+    if max_width is None and set(map(type, values)) == {float}:
+        return list(map(format_number, values))  # type: ignore[arg-type]
+    return [format_cell(value, max_width) for value in values]
 
 
 def _text(value: object) -> str:

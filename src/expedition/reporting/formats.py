@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from expedition.reporting.cells import (
     Share,
     WithN,
     format_cell,
+    format_column,
     is_number,
     json_cell,
 )
@@ -30,6 +32,7 @@ from expedition.trajectory.statistics import Interval
 
 __all__ = [
     "FORMATS",
+    "Columnar",
     "Table",
     "check_format",
     "dump_json",
@@ -38,6 +41,14 @@ __all__ = [
     "render_tables",
     "wrapped",
 ]
+
+
+class Columnar(Sequence[Mapping[str, object]]):
+    """Rows that give all cells of a column at once, which for a long table takes less than one by one."""
+
+    @abstractmethod
+    def column(self, name: str) -> list[object]:
+        """Return the cells of one column, None where a row lacks it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,12 @@ class Table:
     unranked: Collection[int] = ()
     max_width: int | None = None
     gap_at: int | None = None
+
+    def column(self, name: str) -> list[object]:
+        """Return the cells of one column, None where a row lacks it."""
+        if isinstance(self.rows, Columnar):
+            return self.rows.column(name)
+        return [row.get(name) for row in self.rows]
 
 
 def render_table(
@@ -173,9 +190,9 @@ def _layout(table: Table, width: int | None) -> tuple[str, list[str]]:
     texts: list[list[str]] = []  # by column
     align: list[str] = []
     for name in columns:
-        values = [row.get(name) for row in table.rows]
+        values = table.column(name)
         align.append(_alignment(values))
-        cells = [format_cell(value, table.max_width) for value in values]
+        cells = format_column(values, table.max_width)
         texts.append(_at_point(cells) if align[-1] == "decimal" else cells)
         if table.gap_at is not None:
             texts[-1].insert(table.gap_at, GAP)
@@ -201,6 +218,8 @@ def _layout(table: Table, width: int | None) -> tuple[str, list[str]]:
 
 def _padded(cells: Sequence[str], width: int, side: Callable[[str, int], str]) -> list[str]:
     padded: list[str] = []
+    if all(map(str.isascii, cells)) and max(map(len, cells)) <= width:
+        return [side(text, width) for text in cells]
     for text in cells:
         if not text.isascii() or len(text) > width:
             text = cut(text, width)
@@ -234,7 +253,7 @@ def _heads(table: Table) -> list[str]:
 
 def _alignment(values: Sequence[object]) -> str:
     present = [value for value in values if value is not None]
-    if present and all(is_number(value) for value in present):
+    if present and all(map(is_number, present)):
         return "decimal"
     numeric = all(is_number(value) or isinstance(value, RIGHT) for value in present)
     return "right" if present and numeric else "left"
@@ -268,7 +287,7 @@ def wrapped(text: str, width: int | None, *, indent: int = 2) -> list[str]:
 def _markdown(table: Table) -> str:
     parts = [f"### {escape_markdown(table.title)}"] if table.title else []
     if table.columns:
-        values = [[row.get(name) for name in table.columns] for row in table.rows]
+        values = list(zip(*map(table.column, table.columns), strict=True))
         right = [at for at in range(len(table.columns)) if _alignment([row[at] for row in values]) != "left"]
         rows = [[format_cell(value, table.max_width) for value in row] for row in values]
         if table.gap_at is not None:
@@ -281,8 +300,8 @@ def _latex(table: Table) -> str:
     names = list(table.columns)
     if not names:
         return "\n".join(f"% {format_cell(note)}" for note in table.notes)
-    values = [[row.get(name) for name in names] for row in table.rows]
-    columns = [[row[index] for row in values] for index in range(len(names))]
+    columns = [table.column(name) for name in names]
+    values = list(zip(*columns, strict=True))
     best = [
         _best(
             [_size(column[row]) for row in range(len(values)) if row not in table.unranked],

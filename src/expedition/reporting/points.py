@@ -15,9 +15,12 @@ from expedition.archive.selection import FIRST_COLUMNS, all_columns
 from expedition.recording import outcomes
 from expedition.reporting.better import better
 from expedition.reporting.cells import Done, Seconds, When
+from expedition.reporting.formats import Columnar
 from expedition.reporting.row_cells import cell, is_scalar, scalar
 from expedition.reporting.tables import folded
 
+_ABSENT = object()
+_NUMBERS = frozenset({float, int, bool, type(None)})
 _REPLICATE = re.compile(r"-?rep=\d+\Z")
 
 
@@ -67,7 +70,7 @@ class Point:
     @property
     def started(self) -> When | None:
         """When the first of the runs began."""
-        starts = [row.started for row in self.rows if row.started is not None]
+        starts = [started for row in self.rows if (started := row.started) is not None]
         return When(min(starts)) if starts else None
 
     @property
@@ -160,11 +163,17 @@ class Listing:
         return self._parameters[1]
 
     @cached_property
+    def _parameter_of(self) -> dict[str, str]:
+        """The parameters by their columns, those that differ."""
+        return {column: name for name, column in self._named[0].items() if column in self.varying}
+
+    @cached_property
     def _results(self) -> tuple[dict[str, str], list[str]]:
         results: dict[str, str] = {}
         uniform: list[str] = []
         for name, column in self._named[1].items():
-            values = [row.stored[name] for row in self._readable if name in row.stored]
+            found = (row.stored.get(name, _ABSENT) for row in self._readable)
+            values = [value for value in found if value is not _ABSENT]
             if any(value is not None and is_scalar(value) for value in values):
                 results[column] = name
                 if len(values) > 1 and all(value == values[0] for value in values):
@@ -210,6 +219,24 @@ class Listing:
         """Return the cells of a point by column, each made when it is asked for: those of many points take room."""
         return _Cells(self, point)
 
+    def column(self, points: Sequence[Point], name: str) -> list[object]:
+        """Return the cells of some points in one of the `columns`."""
+        key = self.results.get(name)
+        if key is not None and name not in _OWN_CELLS and not self.is_folded:
+            return [
+                tagged if type(tagged := row.stored.get(key)) in _NUMBERS else scalar(row, key)
+                for (row,) in (point.rows for point in points)
+            ]
+        parameter = self._parameter_of.get(name)
+        if parameter is not None and key is None:
+            return [
+                tagged
+                if type(tagged := (row := point.first).parameters.get(parameter)) in _NUMBERS
+                else cell(row, name)
+                for point in points
+            ]
+        return [self.cell(point, name) for point in points]
+
     @property
     def columns(self) -> list[str]:
         """All columns that `cells` has, what varies first."""
@@ -231,6 +258,24 @@ class Listing:
             *last,
             "not done",
         ]
+
+
+class PointRows(Columnar):
+    """The rows of a table with a row for each of some points of a listing."""
+
+    def __init__(self, listing: Listing, points: Sequence[Point]) -> None:
+        self._listing = listing
+        self._points = points
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._listing.cells(self._points[place])
+
+    def column(self, name: str) -> list[object]:
+        """Return the cells of one column."""
+        return self._listing.column(self._points, name)
 
 
 class _Cells(Mapping[str, object]):
@@ -271,22 +316,18 @@ def _split(rows: Sequence[RunRow], named: dict[str, str]) -> tuple[list[str], di
     varying: list[str] = []
     constants: dict[str, Any] = {}
     for name, column in named.items():
-        seen: set[object] = set()
-        for row in rows:
-            seen.add(_identity(row.parameters, name))
-            if len(seen) > 1:
-                varying.append(column)
-                break
+        first = rows[0].parameters.get(name, _ABSENT)
+        if all(_is_same(row.parameters.get(name, _ABSENT), first) for row in rows):
+            constants[column] = first
         else:
-            constants[column] = rows[0].parameters[name]
+            varying.append(column)
     return varying, constants
 
 
-def _identity(parameters: Any, name: str) -> object:
-    """Return what is equal for equal tagged values of the same type only."""
-    if name not in parameters:
-        return None
-    tagged = parameters[name]
-    if isinstance(tagged, dict | list):
-        return json.dumps(tagged, sort_keys=True)
-    return type(tagged), tagged
+def _is_same(tagged: Any, other: Any) -> bool:
+    """Whether two tagged values are equal and of the same types: 1 is not 1.0 here."""
+    if type(tagged) is not type(other) or tagged != other:
+        return False
+    return type(tagged) not in (dict, list) or json.dumps(tagged, sort_keys=True) == json.dumps(
+        other, sort_keys=True
+    )

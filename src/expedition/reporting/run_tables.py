@@ -26,7 +26,7 @@ from expedition.reporting.formats import (
     render_tables,
 )
 from expedition.reporting.ordering import order_by
-from expedition.reporting.points import Listing, Point
+from expedition.reporting.points import Listing, Point, PointRows
 from expedition.reporting.queries import Matching, NameCheck, RunQuery, query_rows
 from expedition.reporting.row_cells import cell
 from expedition.reporting.tables import constants_line
@@ -287,13 +287,12 @@ def _rendered(parts: list[_Part], format: str, width: int | None) -> list[str]:
 
 
 def _table(listing: Listing, points: Sequence[Point], query: RunQuery, format: str, title: str) -> Table:
-    rows = [listing.cells(point) for point in points]
     constants = {name: Stored(tagged) for name, tagged in listing.constants.items()}
     best = {name: which for name in listing.results if (which := better(name))}
     best |= {name: "high" if descending else "low" for name, descending in query.order.items()}
     return Table(
-        _shown_columns(listing, points, rows, format),
-        rows,
+        _shown_columns(listing, points, format),
+        PointRows(listing, points),
         title=title,
         notes=[line for line in [constants_line(constants)] if line],
         drop=listing.drop,
@@ -311,12 +310,10 @@ def _table_of_single_runs(listings: Sequence[Listing]) -> Table:
     )
 
 
-def _shown_columns(
-    listing: Listing, points: Sequence[Point], rows: Sequence[Mapping[str, object]], format: str
-) -> list[str]:
+def _shown_columns(listing: Listing, points: Sequence[Point], format: str) -> list[str]:
     """Return the columns of a table; one for a document tells what came out, and not where and when."""
     absent = set()
-    if listing.is_folded and not any(row["not done"] for row in rows):
+    if listing.is_folded and not any(point.others for point in points):
         absent.add("not done")
     if format == "latex":
         absent |= {"started", "duration", "run"}
