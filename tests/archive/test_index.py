@@ -108,7 +108,7 @@ def test_rows_are_packed_in_the_order_of_their_attributes() -> None:
     """When this fails, an index that was written before means something else: count `index.VERSION` up."""
     names = [each.name for each in dataclasses.fields(RunRow)]
     assert names == [
-        *("path", "sweep_path"),
+        *("place", "sweep_path"),
         *packing.FIRST_FACTS,
         *("parameters", "stored"),
         *packing.LAST_FACTS,

@@ -17,10 +17,11 @@ from scipy import stats
 
 from expedition import Archive, Run
 from expedition.errors import ExperimentError, ExpressionError, RecordNotFoundError
+from expedition.reporting import csv_text, formats
 from expedition.reporting.formats import FORMATS
 from expedition.reporting.points import Listing
 from expedition.reporting.queries import RunQuery, query_rows
-from expedition.reporting.run_tables import list_runs, tail_runs
+from expedition.reporting.run_tables import list_parts, list_runs, tail_runs
 from expedition.reporting.scan import scan_runs
 from tests.reporting.conftest import metas
 
@@ -233,6 +234,19 @@ class TestPrograms:
         assert [row["duration"] for row in rows] == [
             "" if row.get("duration") is None else repr(row["duration"]) for row in found
         ]
+
+    @pytest.mark.parametrize("format", ["json", "csv"])
+    @pytest.mark.parametrize("query", [RunQuery(), RunQuery(columns=("id", "status")), RunQuery(limit=0)])
+    def test_a_part_at_a_time(
+        self, mixed: Path, format: str, query: RunQuery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A large archive's text is never there as a whole."""
+        whole = list_runs(Archive(mixed), query, format=format)
+        monkeypatch.setattr(formats, "PART", 1)
+        monkeypatch.setattr(csv_text, "PART", 1)
+        parts = list(list_parts(Archive(mixed), query, format=format))
+        assert "".join(parts) == whole
+        assert query.limit == 0 or len(parts) > len(whole.splitlines()) / 2
 
     def test_chosen_columns_and_limit(self, mixed: Path) -> None:
         query = RunQuery(columns=("how", "accuracy", "started"), select="how != 'x'", sort=("-how",), limit=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -111,20 +112,20 @@ def is_called(row: RunRow, text: str) -> bool:
     if text == row.id or (len(text) >= MIN_KEY and row.key.startswith(text)):
         return True
     # The name of its folder ends the longer ones, which cost more to make.
-    if text.endswith((row.path.name, "]")):
+    if text.endswith((row.name, "]")):
         return text in names_of(row)
     return text == row.reference
 
 
 def names_of(row: RunRow) -> Iterator[str]:
     """Yield what a run may be called, its key excepted; ``sweep/run folder`` first, which no other run is called."""
-    if row.sweep_path is not None and row.path != row.sweep_path:
-        yield f"{row.sweep}/{row.path.relative_to(row.sweep_path).as_posix()}"
+    if row.sweep_path is not None and row.place:
+        yield f"{row.sweep}/{os.fspath(row.place).replace(os.sep, '/')}"
     else:
-        yield row.path.name
+        yield row.name
     yield row.reference
     yield row.folder
-    yield row.path.name
+    yield row.name
     yield row.id
     yield f"{row.experiment}[{row.id}]"
 

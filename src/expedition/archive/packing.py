@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from expedition.archive.liveness import derive_status
-from expedition.archive.rows import RunRow
+from expedition.archive.rows import RunRow, place_in
 from expedition.recording import outcomes
 
 FIRST_FACTS = (
@@ -167,7 +167,7 @@ def unpack(packed: PackedRow, path: Path, sweep_path: Path | None) -> RunRow:
     facts[_PROCESS] = facts[_PROCESS] or _NOWHERE
     make: Callable[..., RunRow] = RunRow  # by position, which takes half the time
     return make(
-        path,
+        place_in(sweep_path, path),
         sweep_path,
         *facts[: len(FIRST_FACTS)],
         PackedValues(packed.parameters, lines[1]),

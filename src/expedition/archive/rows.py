@@ -51,7 +51,8 @@ class RunRow:
 
     Attributes
     ----------
-    path : the run folder. sweep_path : the sweep folder around it, None for a run that was copied out of one.
+    place : the run folder as a path below `sweep_path`, empty for the sweep folder itself. Elsewhere the whole path.
+    sweep_path : the sweep folder around it, None for a run that was copied out of one.
     status : as in `RunRecord.status`; ``damaged`` when the meta file cannot be read: what would stand there is empty,
     0 or None.
     problem : why the meta file or the data file cannot be read; empty when both can.
@@ -66,7 +67,7 @@ class RunRow:
     among : the names of all runs of its archive, by which a name means the same for each of them; None for a row alone.
     """
 
-    path: Path
+    place: str | Path  # of a hundred thousand runs, a Path each takes more than what else is known of them
     sweep_path: Path | None
     status: str
     experiment: str
@@ -100,6 +101,20 @@ class RunRow:
     among: ArchiveNames | None = field(default=None, repr=False, compare=False)
 
     @property
+    def path(self) -> Path:
+        """The run folder."""
+        if isinstance(self.place, Path) or self.sweep_path is None:
+            return Path(self.place)
+        return self.sweep_path / self.place
+
+    @property
+    def name(self) -> str:
+        """The name of the run folder."""
+        if isinstance(self.place, str) and self.place:
+            return self.place.rpartition(os.sep)[2]
+        return self.path.name
+
+    @property
     def sweep(self) -> str:
         """Name of the sweep."""
         return self.sweep_path.name if self.sweep_path is not None else ""
@@ -108,8 +123,8 @@ class RunRow:
     def folder(self) -> str:
         """The run folder below the archive root: namespace, sweep and its own name, with slashes."""
         if self.sweep_path is None:
-            return self.path.name
-        inner = os.fspath(self.path)[len(os.fspath(self.sweep_path)) + 1 :].replace(os.sep, "/")
+            return self.name
+        inner = os.fspath(self.place).replace(os.sep, "/")
         return "/".join(part for part in (self.namespace, self.sweep, inner) if part not in ("", "."))
 
     @property
@@ -118,7 +133,7 @@ class RunRow:
 
         Runs of a sweep folder with another name, such as that of debug runs, have no shorter one than `folder`.
         """
-        short = short_reference(self.sweep, None if self.path == self.sweep_path else self.path.name)
+        short = short_reference(self.sweep, self.name if self.place else None)
         return self.folder if short is None else short
 
     @property
@@ -366,6 +381,16 @@ def _names_of(
     return frozenset(found | {_below(branch, name) for name in forms for branch in DATA_BRANCHES})
 
 
+def place_in(sweep_path: Path | None, path: Path) -> str | Path:
+    """Return the `RunRow.place` of the run folder `path`."""
+    if sweep_path is None:
+        return path
+    text, base = os.fspath(path), os.fspath(sweep_path)
+    if text == base:
+        return ""
+    return text[len(base) + 1 :] if text.startswith(f"{base}{os.sep}") else os.path.relpath(path, sweep_path)
+
+
 def stored_name(key: str) -> str:
     """Return what the select language calls a stored value: ``data.a.b`` for ``a/b``, ``data['a.b']`` for ``a.b``."""
     return join_parts(("data", *key.split("/")))
@@ -411,7 +436,7 @@ def read_row(
         reason = _why_unreadable(error, path)
         name = path.name.partition("-")[2] if path != sweep_path else path.name
         return RunRow(
-            path,
+            place_in(sweep_path, path),
             sweep_path,
             DAMAGED,
             experiment=namespace.rpartition("/")[2],
@@ -431,7 +456,7 @@ def read_row(
     left = [f"params/{name}" for name in parameters if not _is_short(parameters[name])]
     left += [f"data/{name}" for name in tagged if not _is_short(tagged[name])]
     return RunRow(
-        path,
+        place_in(sweep_path, path),
         sweep_path,
         record.status,
         experiment=record.experiment,

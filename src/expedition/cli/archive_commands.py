@@ -35,11 +35,10 @@ def _report(
     testing: bool = False,
     **more: Any,
 ) -> None:
-    from expedition.reporting.printing import print_text, terminal_width
 
     with refusing():
         from expedition.reporting.queries import RunQuery, names_in
-        from expedition.reporting.requests import ReportRequest, answer_request, default_format
+        from expedition.reporting.requests import ReportRequest, default_format, print_answer
 
         project = project_here(_root_of(archive))
         query = RunQuery(
@@ -52,8 +51,7 @@ def _report(
         request = ReportRequest(
             verb, query=query, format=format or default_format(verb, project.format), **more
         )
-        text = answer_request(request, project.archive, width=terminal_width())
-        print_text(text, exact=request.format == "csv")
+        print_answer(request, project.archive)
 
 
 def _act(

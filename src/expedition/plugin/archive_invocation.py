@@ -15,9 +15,9 @@ from expedition.plugin.archive_options import LISTING, REPORTS, verbs_of, with_l
 from expedition.plugin.refusing import usage_error
 from expedition.plugin.settings import archive_root
 from expedition.reporting.format_names import FORMATS
-from expedition.reporting.printing import print_text, terminal_width
+from expedition.reporting.printing import print_text
 from expedition.reporting.queries import RunQuery, names_in
-from expedition.reporting.requests import ReportRequest, answer_request, default_format
+from expedition.reporting.requests import ReportRequest, default_format, print_answer
 
 _FITTING = {
     "select": {"list", "tail", "overview", "scan", *SELECTING},
@@ -91,9 +91,7 @@ def answer(config: pytest.Config) -> int:
         verb = _verb(config)
         root = archive_root(config)
         if verb in REPORTS:
-            request = _report(config, verb)
-            text = answer_request(request, root, width=terminal_width())
-            print_text(text, exact=request.format == "csv")
+            print_answer(_report(config, verb), root)
             return pytest.ExitCode.OK
         _let_input_through(config)
         option = config.option

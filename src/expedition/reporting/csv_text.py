@@ -6,7 +6,7 @@ import csv
 import enum
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -31,17 +31,25 @@ from expedition.reporting.cells import (
 )
 from expedition.trajectory.statistics import Interval
 
+PART = 1 << 20
+"""Characters of text for programs that are made at a time."""
 
-def render_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Return RFC 4180 text with a header, without the line end of its last line; lines end in LF."""
+
+def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield RFC 4180 text with a header, some rows at a time; lines end in LF, but for the last one."""
     text = _Lines()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_harmless, columns))
+    before = ""
     for row in rows:
         cells = [_csv_cell(row.get(name), name) for name in columns]
         # A line of one empty cell would be an empty line, which readers pass over
         writer.writerow(cells) if cells != [""] else text.write('""\r\n')
-    return text.getvalue().removesuffix("\n")
+        if text.tell() > PART:
+            yield before + text.taken().removesuffix("\n")
+            before = "\n"
+    if rest := text.taken():
+        yield before + rest.removesuffix("\n")
 
 
 class _Lines(io.StringIO):
@@ -49,6 +57,13 @@ class _Lines(io.StringIO):
 
     def write(self, line: str, /) -> int:
         return super().write(f"{line[:-2]}\n")
+
+    def taken(self) -> str:
+        """Return what was written since the last time."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text
 
 
 def _csv_cell(value: Any, name: str) -> str:

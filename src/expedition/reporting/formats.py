@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +21,7 @@ from expedition.reporting.cells import (
     is_number,
     json_cell,
 )
-from expedition.reporting.csv_text import render_csv
+from expedition.reporting.csv_text import PART, csv_parts
 from expedition.reporting.fitting import cut, cut_front, fit, text_width, widest
 from expedition.reporting.format_names import FORMATS
 from expedition.reporting.latex import latex_cell, latex_table
@@ -132,7 +131,8 @@ def render_tables(tables: Sequence[Table], *, format: str = "table", width: int 
             columns = tables[0].columns if tables else ()
             if format == "json":
                 columns = list(dict.fromkeys(name for table in tables for name in table.columns))
-            return render_each((row for table in tables for row in table.rows), columns, format=format)
+            each = (row for table in tables for row in table.rows)
+            return "".join(render_each(each, columns, format=format))
         case "markdown":
             return "\n\n".join(map(_markdown, tables))
         case "latex":
@@ -140,21 +140,27 @@ def render_tables(tables: Sequence[Table], *, format: str = "table", width: int 
     return "\n\n".join("\n".join(_lines(table, width)) for table in tables)
 
 
-def render_each(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, format: str) -> str:
-    """Render rows as JSON or CSV, one after the other: `rows` may be made as they are asked for.
+def render_each(
+    rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, format: str
+) -> Iterator[str]:
+    """Yield rows as JSON or CSV, a part of the text at a time: `rows` may be made as they are asked for.
 
     Raises `UnstorableError` for a value that JSON cannot hold exactly.
     """
     if format == "csv":
-        return render_csv(columns, rows)
-    text = io.StringIO()
+        yield from csv_parts(columns, rows)
+        return
+    lines: list[str] = []
+    size, between = 0, "[\n"
     # A line for each object: such text is written ten times as fast as an indented one
-    for number, row in enumerate(rows):
+    for row in rows:
         cells = {name: json_cell(row[name], name) for name in columns if name in row}
-        text.write(",\n" if number else "[\n")
-        text.write(printable_json(json.dumps(cells, ensure_ascii=False, allow_nan=False)))
-    text.write("\n]" if text.tell() else "[]")
-    return text.getvalue()
+        lines.append(between + printable_json(json.dumps(cells, ensure_ascii=False, allow_nan=False)))
+        size, between = size + len(lines[-1]), ",\n"
+        if size > PART:
+            yield "".join(lines)
+            lines, size = [], 0
+    yield "".join([*lines, "[]" if between == "[\n" else "\n]"])
 
 
 def check_format(format: str) -> None:
@@ -205,15 +211,16 @@ def _layout(table: Table, width: int | None) -> tuple[str, list[str]]:
             index for index, name in enumerate(columns) if align[index] == "left" and name not in table.whole
         }
         widths = fit(heads, texts, cuttable=cuttable, drop=drop, width=width)
-    shown: list[list[str]] = []
+    lines = [""] * (len(texts[0]) + 2)
     for place, wide in enumerate(widths):
-        # Of a long table both forms would take much room.
+        # Of a long table the cells take much room: they go as the lines grow
         cells, texts[place] = texts[place], []
         if wide is not None:
             side = str.ljust if align[place] == "left" else str.rjust
-            shown.append(_padded([cut_front(heads[place], wide), "-" * wide, *cells], wide, side))
-    lines = ("  ".join(parts).rstrip() for parts in zip(*shown, strict=True))
-    return "\n".join(lines), [name for name, wide in zip(columns, widths, strict=True) if wide is None]
+            padded = _padded([cut_front(heads[place], wide), "-" * wide, *cells], wide, side)
+            lines = [f"{line}  {text}" for line, text in zip(lines, padded, strict=True)]
+    text = "\n".join([line[2:].rstrip() for line in lines])
+    return text, [name for name, wide in zip(columns, widths, strict=True) if wide is None]
 
 
 def _padded(cells: Sequence[str], width: int, side: Callable[[str, int], str]) -> list[str]:

@@ -298,12 +298,12 @@ class _Cells(Mapping[str, object]):
 
 
 def _folder_of_point(row: RunRow) -> tuple[object, str]:
-    return row.sweep_path, _REPLICATE.sub("", row.path.name.partition("-")[2])
+    return row.sweep_path, _REPLICATE.sub("", row.name.partition("-")[2])
 
 
 def _number(row: RunRow) -> int:
     """The index of a run, which the name of its folder begins with."""
-    digits = row.path.name.partition("-")[0]
+    digits = row.name.partition("-")[0]
     return int(digits) if row.status == DAMAGED and digits.isdecimal() else row.index
 
 

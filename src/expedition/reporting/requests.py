@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from expedition.archive import Archive
 from expedition.archive.rows import DAMAGED
 from expedition.errors import DamagedError, ExperimentError
 from expedition.reporting.format_names import PAGE_FORMATS
+from expedition.reporting.printing import print_text, terminal_width
 from expedition.reporting.queries import RunQuery
 
 
@@ -41,16 +44,37 @@ class ReportRequest:
     format: str = "table"
 
 
+def print_answer(request: ReportRequest, root: Path) -> None:
+    """Print a report on the archive `root`, as wide as the terminal. Raises the errors of `answer_request`."""
+    exact = request.format == "csv"
+    is_long = request.verb == "list" and request.format in ("json", "csv") and root.exists()
+    if not is_long:
+        return print_text(answer_request(request, root, width=terminal_width()), exact=exact)
+    from expedition.reporting.run_tables import list_parts
+
+    with _collecting_nothing():
+        for part in list_parts(Archive(root), request.query, format=request.format):
+            print_text(part, end="", exact=exact)
+    return print_text("")
+
+
 def answer_request(request: ReportRequest, root: Path, *, width: int | None = None) -> str:
     """Return a report on the archive `root`, in lines of at most `width` columns where that is not None.
 
     An archive that is not there yet has no runs. Raises `ExpeditionError`: for an expression, a column or a run that
     is not known, or for an archive that cannot be read.
     """
-    collects = gc.isenabled()
-    gc.disable()  # a long table is many objects and no cycles: to look for these takes a tenth of its time
-    try:
+    with _collecting_nothing():
         return _answer(request, root, width)
+
+
+@contextlib.contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Look for no cycles: a long table is many objects without any, and to look at them takes a tenth of its time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collects:
             gc.enable()

@@ -112,6 +112,17 @@ def list_runs(archive: Archive, query: RunQuery, *, format: str = "table", width
     return "\n\n".join(texts)
 
 
+def list_parts(archive: Archive, query: RunQuery, *, format: str) -> Iterator[str]:
+    """Yield the parts of what `list_runs` returns as JSON or CSV: all of a large archive would take much room.
+
+    Raises the errors of `list_runs` before the first part.
+    """
+    check_format(format)
+    rows = list(query_rows(archive, query).rows)
+    check_columns(query.columns, rows, archive.names)
+    yield from _each_part(rows, query.columns, format)
+
+
 def tail_runs(
     archive: Archive, count: int, query: RunQuery, *, format: str = "table", width: int | None = None
 ) -> str:
@@ -207,8 +218,16 @@ def _each(
 ) -> str:
     """Render a row for each run under columns that the user chose, or under all."""
     if format in ("json", "csv"):
-        if columns:
-            return render_each((_chosen(row, columns) for row in rows), columns, format=format)
+        return "".join(_each_part(list(rows), columns, format))
+    cells = [{name: cell(row, name) for name in columns} for row in rows]
+    return render_tables([Table(columns, cells, notes=notes)], format=format, width=width)
+
+
+def _each_part(rows: list[RunRow], columns: Sequence[str], format: str) -> Iterator[str]:
+    """Yield rows for programs, a part of the text at a time; `rows` is empty after that."""
+    names: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+    heads = list(columns)
+    if not columns:
         named = all_columns(rows)[len(FIRST_COLUMNS) :]
         parameters = dict.fromkeys(name for row in rows for name in row.parameters)
         stored = dict.fromkeys(name for row in rows for name in row.stored)
@@ -216,14 +235,16 @@ def _each(
             dict(zip(parameters, named, strict=False)),
             dict(zip(stored, named[len(parameters) :], strict=True)),
         )
-        return render_each((_whole(row, *names) for row in rows), [*ALL_FACTS, *named], format=format)
-    cells = [{name: cell(row, name) for name in columns} for row in rows]
-    return render_tables([Table(columns, cells, notes=notes)], format=format, width=width)
+        heads = [*ALL_FACTS, *named]
+    rows.reverse()
+    taken = (rows.pop() for _ in range(len(rows)))  # what is read of a row to be written goes with it
+    cells = (_chosen(row, columns) if columns else _whole(row, *names) for row in taken)
+    yield from render_each(cells, heads, format=format)
 
 
 def all_as_csv(rows: Sequence[RunRow], columns: Sequence[str] = ()) -> str:
     """Return some runs as CSV, under `columns` or with all facts, parameters and stored values that are not long."""
-    return _each(rows, columns, "csv", None)
+    return "".join(_each_part(list(rows), columns, "csv"))
 
 
 def _chosen(row: RunRow, columns: Sequence[str]) -> dict[str, object]:
