@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -103,11 +103,7 @@ def format_cell(value: object, max_width: int | None = None) -> str:
 
     :param max_width: characters at most; longer text ends in ``…``.
     """
-    # Numbers and texts are nearly all of a long list; the cases of `_text` take their time to tell.
-    if type(value) is float:
-        text = format_number(value)
-    else:
-        text = value if type(value) is str else _text(value)
+    text = _text(value)
     if not text.isprintable():  # line ends, terminal control codes
         text = "".join(c if c.isprintable() else " " for c in text)
     if max_width is not None and len(text) > max_width:
@@ -123,9 +119,12 @@ def format_column(values: Sequence[object], max_width: int | None = None) -> lis
 
 
 def _text(value: object) -> str:
+    # A long list has a few kinds of cells only, and the cases of the others take their time to tell
+    return _FORMS.get(type(value), _text_of_other)(value)
+
+
+def _text_of_other(value: object) -> str:
     match value:
-        case None:
-            return NONE
         case str():
             return value
         case float():
@@ -140,20 +139,12 @@ def _text(value: object) -> str:
             return format_interval(value)
         case Share(true, n):
             return f"{true}/{n} true"
-        case Done(done, total):
-            return str(done) if done == total else f"{done}/{total}"
         case Rate(part, whole):
             return f"{part}/{whole} ({_percent(part, whole)} %)" if whole else NONE
-        case Seconds(value):
-            return format_duration(value)
         case Bytes(value):
             return format_bytes(value)
-        case When(value):
-            return format_when(value)
         case Distinct(count):
             return f"…({count} values)"
-        case bool():
-            return str(value)
         case enum.Enum():
             return value.name
         case numbers.Integral():
@@ -168,6 +159,17 @@ def _text(value: object) -> str:
         inside = ", ".join(map(_text, value))
         return f"[{inside}]" if isinstance(value, list) else f"({inside})"
     return short_text(value)
+
+
+_FORMS: Mapping[type, Callable[[Any], str]] = {
+    float: format_number,
+    str: lambda text: text,
+    type(None): lambda _: NONE,
+    bool: str,
+    Done: lambda cell: str(cell.done) if cell.done == cell.total else f"{cell.done}/{cell.total}",
+    Seconds: lambda cell: format_duration(cell.value),
+    When: lambda cell: format_when(cell.value),
+}
 
 
 def _percent(part: int, whole: int) -> int:

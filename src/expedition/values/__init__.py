@@ -9,31 +9,36 @@ Importing this package imports neither numpy nor pandas.
 
 from __future__ import annotations
 
-from expedition.values._standard import is_utf8
-from expedition.values.codecs import Codec, Undecoded, register_codec
-from expedition.values.columns import (
-    MISSING,
-    ColumnData,
-    ColumnKind,
-    MissingType,
-    State,
-    build_column,
-    cell,
-    restore,
-)
-from expedition.values.files import FileSink
-from expedition.values.short import has_axes, parts_text, short_hash, short_text
-from expedition.values.tagged import (
-    ArraySink,
-    Json,
-    Opaque,
-    canonical,
-    decode,
-    dumps,
-    encode,
-    is_storable,
-    loads,
-)
+from typing import TYPE_CHECKING
+
+from expedition.lazily import lazily
+
+if TYPE_CHECKING:
+    from expedition.values._standard import is_utf8
+    from expedition.values.codecs import Codec, Undecoded, register_codec
+    from expedition.values.columns import (
+        MISSING,
+        ColumnData,
+        ColumnKind,
+        MissingType,
+        State,
+        build_column,
+        cell,
+        restore,
+    )
+    from expedition.values.files import FileSink
+    from expedition.values.short import has_axes, parts_text, short_hash, short_text
+    from expedition.values.tagged import (
+        ArraySink,
+        Json,
+        Opaque,
+        canonical,
+        decode,
+        dumps,
+        encode,
+        is_storable,
+        loads,
+    )
 
 __all__ = [
     "MISSING",
@@ -63,3 +68,34 @@ __all__ = [
     "short_hash",
     "short_text",
 ]
+
+_HOMES = {
+    "ArraySink": "expedition.values.tagged",
+    "Codec": "expedition.values.codecs",
+    "ColumnData": "expedition.values.columns",
+    "ColumnKind": "expedition.values.columns",
+    "FileSink": "expedition.values.files",
+    "Json": "expedition.values.tagged",
+    "MISSING": "expedition.values.columns",
+    "MissingType": "expedition.values.columns",
+    "Opaque": "expedition.values.tagged",
+    "State": "expedition.values.columns",
+    "Undecoded": "expedition.values.codecs",
+    "build_column": "expedition.values.columns",
+    "canonical": "expedition.values.tagged",
+    "cell": "expedition.values.columns",
+    "decode": "expedition.values.tagged",
+    "dumps": "expedition.values.tagged",
+    "encode": "expedition.values.tagged",
+    "has_axes": "expedition.values.short",
+    "is_storable": "expedition.values.tagged",
+    "is_utf8": "expedition.values._standard",
+    "loads": "expedition.values.tagged",
+    "parts_text": "expedition.values.short",
+    "register_codec": "expedition.values.codecs",
+    "restore": "expedition.values.columns",
+    "short_hash": "expedition.values.short",
+    "short_text": "expedition.values.short",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
