@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import math
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tokenize
 import tomllib
@@ -19,6 +17,7 @@ import numpy as np
 import pytest
 
 from expedition import Archive, RunRecord, Trajectory
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -41,20 +40,6 @@ ORIGINALS = [
     ("11_experiment_mixin_mixin.py", ["mixins/noting.py"], 8, 288),
     ("12_experiment_mixin.yml", ["exp_noted_config.yml"], 12, 393),
 ]
-
-
-def python(folder: Path, *arguments: str) -> str:
-    """Run a program in a folder; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,21 +12,13 @@ import numpy as np
 import pytest
 
 from expedition import Archive
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 
 
 def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, "-W", "error"],
-        cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return python(folder, "-m", "pytest", *arguments, "-W", "error")
 
 
 @pytest.fixture(scope="module")

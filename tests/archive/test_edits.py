@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from expedition.errors import DamagedError, ExperimentError
 from expedition.recording.store import flatten, nest
 from tests.archive.conftest import edit, fingerprint
 from tests.durability.laboratory import Laboratory
+from tests.killing import killed_before
 
 
 @pytest.fixture
@@ -298,24 +298,16 @@ def test_a_history_that_is_none_makes_the_run_damaged(run: RunRecord, edits: obj
         again(run)
 
 
-KILLED = """
-    import os, signal, sys
+KILLED = killed_before(
+    "replace",
+    code="""
     from expedition import RunRecord
     from expedition.archive.edits import edit_run
     from expedition.archive.operation_text import parse_operation
 
-    left, replace = int(sys.argv[2]), os.replace
-
-    def killing(*arguments):
-        global left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(*arguments)
-
-    os.replace = killing
-    edit_run(RunRecord(sys.argv[1]), [parse_operation(text) for text in sys.argv[3:]])
-"""
+    edit_run(RunRecord(sys.argv[1]), [parse_operation(text) for text in sys.argv[2:]])
+    """,
+)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
@@ -327,8 +319,8 @@ def test_a_kill_leaves_the_run_as_it_was_or_as_it_is_to_be(run: RunRecord, tmp_p
     operations = ["rename data.kind=sort", "drop data.array", "tag edited"]
     do(RunRecord(wanted), *operations)
     script = tmp_path / "killed.py"
-    script.write_text(textwrap.dedent(KILLED))
-    done = subprocess.run([sys.executable, script, run.path, str(step), *operations], check=False)
+    script.write_text(KILLED)
+    done = subprocess.run([sys.executable, script, str(step), run.path, *operations], check=False)
     assert done.returncode == (-signal.SIGKILL if step < 4 else 0)
     assert (run.path / PREPARED).exists() == (step in (2, 3))
     assert again(run).status == "done"

@@ -23,6 +23,7 @@ from expedition.plugin.acting.purging import plan_purge
 from expedition.plugin.acting.restoration import plan_restoration
 from tests.archive.conftest import fingerprint
 from tests.durability.laboratory import PATIENCE
+from tests.killing import killed_before
 from tests.plugin.conftest import Lab, Outcome
 from tests.plugin.test_modification import EXPERIMENT, check_agreement, only_sweep
 from tests.trajectory.growing import differences
@@ -337,34 +338,25 @@ def test_a_manifest_that_leads_out_is_refused(swept: Lab) -> None:
     assert fingerprint(swept.path).keys() == before.keys()
 
 
-KILLED = """
-    import os, signal, sys
+KILLED = killed_before(
+    "rename",
+    "replace",
+    code="""
     from pathlib import Path
     from expedition import Archive
     from expedition.plugin.acting.deletion import plan_deletion
 
-    left = int(sys.argv[1])
-
-    def killing(function):
-        def killed(*arguments):
-            global left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            function(*arguments)
-        return killed
-
-    os.rename, os.replace = killing(os.rename), killing(os.replace)
-    for line in plan_deletion(Path("results"), list(Archive("results").rows(sys.argv[2]))).apply():
+    for line in plan_deletion(Path("results"), list(Archive("results").rows(sys.argv[1]))).apply():
         pass
-"""
+    """,
+)
 
 
 @pytest.mark.parametrize(("select", "steps"), [("x < 3", (1, 2, 3, 5)), ("x < 9", (1, 2))])
 def test_a_kill_at_any_moment_loses_nothing(lab: Lab, select: str, steps: tuple[int, ...]) -> None:
     """The manifest of the trash is written, run folders or the sweep move, the trajectory is replaced."""
     lab.experiment(EXPERIMENT)
-    script = lab.file("killed.py", textwrap.dedent(KILLED))
+    script = lab.file("killed.py", KILLED)
     lab.run()
     sweep, kept = only_sweep(lab), lab.path / "kept.h5"
     shutil.copy(sweep / "trajectory.h5", kept)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from expedition.plugin.acting import holding
 from expedition.plugin.locks import hold_sweep, release
 from tests.archive.conftest import fingerprint
 from tests.durability.laboratory import Laboratory
+from tests.killing import killed_before
 from tests.plugin.conftest import Lab, Outcome
 from tests.trajectory.growing import update_and_compare
 
@@ -230,26 +230,18 @@ def test_runs_and_sweeps_that_are_at_work_are_refused(tmp_path: Path) -> None:
     lab.pytest("--archive-modify", "tag a", "--all", "--yes").exits(0)
 
 
-KILLED = """
-    import os, signal, sys
+KILLED = killed_before(
+    "replace",
+    code="""
     from pathlib import Path
     from expedition import Archive
     from expedition.plugin.acting.modification import plan_modification
 
-    left, replace = int(sys.argv[1]), os.replace
-
-    def killing(*arguments):
-        global left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(*arguments)
-
-    os.replace = killing
-    action = plan_modification(Path("results"), list(Archive("results").rows()), sys.argv[2:])
+    action = plan_modification(Path("results"), list(Archive("results").rows()), sys.argv[1:])
     for line in action.apply():
         pass
-"""
+    """,
+)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 12, 13])
@@ -258,7 +250,7 @@ def test_a_kill_at_any_moment_is_repaired(lab: Lab, step: int) -> None:
     lab.experiment(EXPERIMENT)
     lab.run()
     operations = ["set params.lr=3", "rename data.a=first", "drop data.large"]
-    script = lab.file("killed.py", textwrap.dedent(KILLED))
+    script = lab.file("killed.py", KILLED)
     done = subprocess.run(
         [sys.executable, script, str(step), *operations], cwd=lab.path, env=os.environ, check=False
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from expedition.archive.record import RunRecord
 from expedition.archive.rows import RunRow, read_row
-from expedition.archive.run_files import RunFiles, files_named_in
+from expedition.archive.run_files import NamedPaths, RunFiles, files_named_in
 from expedition.archive.run_folders import RunFolders, order_of, planned_folders
 from expedition.archive.sweep import SweepFolder
 from expedition.archive.zip_file import CheckedZip
@@ -241,24 +241,14 @@ class ZippedFiles:
         return HeldPath.of(path, self._bundle)
 
 
-class _UnpackedPaths(Mapping[str, Path]):
+class _UnpackedPaths(NamedPaths):
     def __init__(self, files: ZippedFiles, names: Sequence[str]) -> None:
+        super().__init__(names)
         self._files = files
-        self._names = dict.fromkeys(names)
 
-    def __getitem__(self, name: str) -> Path:
-        if name not in self._names:
-            raise KeyError(name)
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file in the temporary folder, unpacked."""
         return self._files.held(self._files.folder_with(name) / name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names  # without unpacking it
 
     def __repr__(self) -> str:
         return f"<artifacts in a zip, each unpacked when it is asked for: {list(self._names)}>"

@@ -6,19 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from expedition.archive.sweep import RunEntry, SweepFolder
+from expedition.archive.sweep import DescribedSweep, RunEntry, SweepFolder
 from expedition.values import dumps
 
 
-class EditedSweep(SweepFolder):
+class EditedSweep(DescribedSweep):
     """A sweep folder with parameters as they were edited, which the manifest does not know.
 
     A parameter that was edited counts as swept when its values differ now; one that no run has any more is left
     out.
     """
-
-    _parameters: dict[str, dict[str, Any]]
-    _swept: list[str]
 
     @classmethod
     def of(cls, sweep: SweepFolder, edited: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> EditedSweep:
@@ -55,16 +52,6 @@ class EditedSweep(SweepFolder):
             _swept=first + [name for name in declared if name in swept and name not in first],
         )
         return made
-
-    @property
-    def swept(self) -> list[str]:
-        """Names of the swept parameters, outermost first; those that edits made so come last."""
-        return list(self._swept)
-
-    @property
-    def parameters(self) -> dict[str, dict[str, Any]]:
-        """Per parameter what the manifest, a later invocation or an edited run says of it."""
-        return dict(self._parameters)
 
 
 _NOTHING: Any = object()

@@ -288,20 +288,24 @@ class RunRow:
             raise LookupError(str(error)) from error
 
 
+_FIRM = (
+    "status",
+    "duration",
+    "started",
+    "stopped",
+    "tags",
+    "notes",
+    "experiment",
+    "namespace",
+    "sweep",
+    "id",
+)
+
 ATTRIBUTES = {
     **{
         name: name
         for name in (
-            "status",
-            "duration",
-            "started",
-            "stopped",
-            "tags",
-            "notes",
-            "experiment",
-            "namespace",
-            "sweep",
-            "id",
+            *_FIRM,
             "key",
             "index",
             "replicate",
@@ -335,23 +339,7 @@ CHOICES = dict.fromkeys(("status", "run.status"), (*outcomes.STATUSES, DAMAGED))
 """Facts that are one of some texts."""
 
 FACTS = frozenset(ATTRIBUTES)
-FIRM_FACTS = frozenset(
-    {
-        *(
-            "status",
-            "duration",
-            "started",
-            "stopped",
-            "tags",
-            "notes",
-            "experiment",
-            "namespace",
-            "sweep",
-            "id",
-        ),
-        *("replicate", "rep", "run"),
-    }
-)
+FIRM_FACTS = frozenset({*_FIRM, "replicate", "rep", "run"})
 """Facts whose names mean nothing else. The others yield: where a run of the archive itself calls something ``size``
 or ``error``, the name means that, for all of its runs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,21 +99,20 @@ class FolderFiles:
             yield path, FolderFiles(path)
 
 
-class _PathsInFolder(Mapping[str, Path]):
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._folder = folder
+class NamedPaths(Mapping[str, Path]):
+    """Paths of files by their names, each made when it is asked for; to know the names costs nothing."""
+
+    def __init__(self, names: Sequence[str]) -> None:
         self._names = dict.fromkeys(names)
+
+    @abstractmethod
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file that is among the names. Raises `DamagedError`."""
 
     def __getitem__(self, name: str) -> Path:
         if name not in self._names:
             raise KeyError(name)
-        path = self._folder / name
-        # By the rule of committing: a folder may be a link to another one of the run.
-        if path.is_symlink() or not path.parent.resolve().is_relative_to(self._folder.resolve()):
-            raise DamagedError(
-                f"{path} is a link or behind one, which leads out of the run: put the file in its place, or leave it"
-            )
-        return path
+        return self.path_of(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -121,7 +121,23 @@ class _PathsInFolder(Mapping[str, Path]):
         return len(self._names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names  # also one behind a link
+        return name in self._names  # also one that cannot be had
+
+
+class _PathsInFolder(NamedPaths):
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self._folder = folder
+
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file in the folder. Raises `DamagedError` for one behind a link."""
+        path = self._folder / name
+        # By the rule of committing: a folder may be a link to another one of the run.
+        if path.is_symlink() or not path.parent.resolve().is_relative_to(self._folder.resolve()):
+            raise DamagedError(
+                f"{path} is a link or behind one, which leads out of the run: put the file in its place, or leave it"
+            )
+        return path
 
     def __repr__(self) -> str:
         return repr({name: self._folder / name for name in self._names})

@@ -197,3 +197,21 @@ class SweepFolder:
         if self.entries and self.entries[0].folder == ".":  # the others may be folders with its artifacts
             found.intersection_update(entry.folder for entry in self.entries)
         return found
+
+
+class DescribedSweep(SweepFolder):
+    """A sweep folder whose parameters somebody else has found out, as they are now, and set as `_swept` and
+    `_parameters`."""
+
+    _parameters: dict[str, dict[str, Any]]
+    _swept: list[str]
+
+    @property
+    def swept(self) -> list[str]:
+        """Names of the swept parameters, outermost first; those that came later stand last."""
+        return list(self._swept)
+
+    @property
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Per parameter what is said of it: by the manifest, a later invocation or an edited run."""
+        return dict(self._parameters)

@@ -110,13 +110,7 @@ def _root_of(given: str | None) -> str | None:
 
 
 @archive.command("list")
-@options.archive
-@options.select
-@options.sort
-@options.columns
-@options.limit
-@options.format
-@options.testing
+@options.query
 def list_command(**given: Any) -> None:
     """List the runs, oldest first."""
     _report("list", **given)
@@ -125,13 +119,7 @@ def list_command(**given: Any) -> None:
 @archive.command("tail")
 @click.argument("last", metavar="[N]", type=click.IntRange(min=1), required=False)
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="The same as N.")
-@options.archive
-@options.select
-@options.sort
-@options.columns
-@options.limit
-@options.format
-@options.testing
+@options.query
 def tail_command(last: int | None, count: int | None, **given: Any) -> None:
     """Show the last N runs, newest first (default: 5)."""
     if last is not None and count is not None:
@@ -140,13 +128,7 @@ def tail_command(last: int | None, count: int | None, **given: Any) -> None:
 
 
 @archive.command("overview")
-@options.archive
-@options.select
-@options.sort
-@options.columns
-@options.limit
-@options.format
-@options.testing
+@options.query
 def overview_command(**given: Any) -> None:
     """Sum up: how runs ended, times, sizes, errors, experiments."""
     _report("overview", **given)
@@ -176,13 +158,7 @@ def diff_command(first: str, second: str, **given: Any) -> None:
 
 @archive.command("scan")
 @click.argument("key", default="experiment", shell_complete=completing.complete_columns)
-@options.archive
-@options.select
-@options.sort
-@options.columns
-@options.limit
-@options.format
-@options.testing
+@options.query
 def scan_command(**given: Any) -> None:
     """Group the runs by KEY, and sum up each group.
 
@@ -193,10 +169,7 @@ def scan_command(**given: Any) -> None:
 
 
 @archive.command("delete")
-@options.runs
-@options.archive_folder
-@options.selection
-@options.confirmation
+@options.change
 def delete_command(**given: Any) -> int:
     """Move runs into the trash of the archive."""
     return _act_on_runs("delete", **given)
@@ -274,10 +247,7 @@ def modify_command(operations: Sequence[str], **given: Any) -> int:
 
 @archive.command("tag")
 @click.argument("tag")
-@options.runs
-@options.archive_folder
-@options.selection
-@options.confirmation
+@options.change
 def tag_command(tag: str, **given: Any) -> int:
     """Give runs a TAG."""
     return _act_on_runs("modify", operations=(f"tag {_quoted(tag)}",), **given)
@@ -285,10 +255,7 @@ def tag_command(tag: str, **given: Any) -> int:
 
 @archive.command("untag")
 @click.argument("tag")
-@options.runs
-@options.archive_folder
-@options.selection
-@options.confirmation
+@options.change
 def untag_command(tag: str, **given: Any) -> int:
     """Take a TAG from runs."""
     return _act_on_runs("modify", operations=(f"untag {_quoted(tag)}",), **given)
@@ -296,10 +263,7 @@ def untag_command(tag: str, **given: Any) -> int:
 
 @archive.command("note")
 @click.argument("text")
-@options.runs
-@options.archive_folder
-@options.selection
-@options.confirmation
+@options.change
 def note_command(text: str, **given: Any) -> int:
     """Note a TEXT in runs."""
     return _act_on_runs("modify", operations=(f"note {_quoted(text)}",), **given)

@@ -73,3 +73,15 @@ def selection(function: C) -> C:
 def confirmation(function: C) -> C:
     """Add ``--dry-run`` and ``--yes``."""
     return dry_run(yes(function))
+
+
+def query(function: C) -> C:
+    """Add the options of a report on several runs."""
+    for option in (testing, format, limit, columns, sort, select, archive):
+        function = option(function)
+    return function
+
+
+def change(function: C) -> C:
+    """Add what says which runs a command changes, in which archive, and whether it asks."""
+    return runs(archive_folder(selection(confirmation(function))))

@@ -204,6 +204,18 @@ def told(value: object) -> object:
     return Told(value) if has_axes(value) else value
 
 
+def amount(value: object) -> object:
+    """Return the number that a cell is compared by: of an interval the mean, of a share the ratio; else the value."""
+    match value:
+        case WithN(interval):
+            return interval.mean
+        case Interval():
+            return value.mean
+        case Share(true, n):
+            return true / n
+    return value
+
+
 def is_bool(value: object) -> bool:
     """Tell whether a value is a bool of Python or numpy."""
     return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")  # numpy.bool

@@ -14,8 +14,8 @@ from expedition.reporting.cells import (
     GAP,
     RIGHT,
     Done,
-    Share,
     WithN,
+    amount,
     format_cell,
     format_column,
     is_number,
@@ -343,14 +343,5 @@ def _best(sizes: Sequence[float | None], which: str | None) -> float | None:
 
 def _size(value: object) -> float | None:
     """Return the number a cell is compared by, None when it is none."""
-    size: Any = None
-    match value:
-        case WithN(interval):
-            size = interval.mean
-        case Interval():
-            size = value.mean
-        case Share(true, n):
-            size = true / n
-    if is_number(value):
-        size = value
-    return None if size != size else size
+    size: Any = amount(value)
+    return size if is_number(size) and size == size else None

@@ -9,8 +9,7 @@ from functools import total_ordering
 from typing import Any
 
 from expedition.authoring.evaluation import plain
-from expedition.reporting.cells import Share, WithN, is_bool, is_number
-from expedition.trajectory.statistics import Interval
+from expedition.reporting.cells import amount, is_bool, is_number
 
 _NUMBERS = re.compile(r"(\d+)")
 
@@ -67,18 +66,11 @@ class _Reversed:
 
 
 def _key(value: Any) -> tuple[Any, ...] | None:
-    value = plain(value)
-    match value:
-        case None:
-            return None
-        case WithN(interval):
-            value = interval.mean
-        case Interval():
-            value = value.mean
-        case Share(true, n):
-            value = true / n
-        case timedelta():
-            value = value.total_seconds()
+    value = amount(plain(value))
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
     if is_number(value) or is_bool(value):
         return None if value != value else (0, value)
     if isinstance(value, datetime):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from expedition.archive.commits import ChangedError, Mark, Reading, read_mark
-from expedition.archive.sweep import RunEntry, SweepFolder
+from expedition.archive.sweep import DescribedSweep, RunEntry, SweepFolder
 from expedition.recording import layout
 from expedition.recording.journal import parse_line
 from expedition.trajectory.file import format as fmt
@@ -184,7 +184,7 @@ def _read_files(path: Path, known: Mapping[str, Mark]) -> dict[str, Mark]:
     return marks
 
 
-class GrownSweep(SweepFolder):
+class GrownSweep(DescribedSweep):
     """A sweep of which only what was added is read; of the rest the last trajectory file tells.
 
     Attributes
@@ -195,8 +195,6 @@ class GrownSweep(SweepFolder):
 
     added: list[RunEntry]
     files: dict[str, Mark]
-    _parameters: dict[str, dict[str, Any]]
-    _swept: list[str]
 
     @classmethod
     def read(cls, path: Path, growth: Growth, store: Store) -> GrownSweep:
@@ -226,16 +224,6 @@ class GrownSweep(SweepFolder):
             _swept=swept,
         )
         return sweep
-
-    @property
-    def swept(self) -> list[str]:
-        """Names of the swept parameters, outermost first; those that only added runs vary come last."""
-        return list(self._swept)
-
-    @property
-    def parameters(self) -> dict[str, dict[str, Any]]:
-        """Per parameter what the manifest or a later invocation says of it."""
-        return dict(self._parameters)
 
 
 def _new_lines(path: Path, start: Mark, files: Mapping[str, Mark]) -> list[dict[str, Any]]:
