@@ -29,7 +29,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -158,6 +157,8 @@ def reason_of(error: Exception) -> str:
 
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'a' or 'b'?)"`` for the known names closest to `name`, or ``""``."""
+    import difflib  # for a message alone
+
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     if not close:
         return ""

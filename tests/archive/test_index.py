@@ -309,8 +309,8 @@ def test_a_warm_list_looks_at_three_files_of_a_run_and_reads_none(
 def test_a_select_decodes_nothing_but_what_it_asks_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(root)
     decoded: list[str] = []
-    real = json.loads
-    monkeypatch.setattr(packing.json, "loads", lambda text, **k: decoded.append(text) or real(text, **k))
+    real = packing._decoded
+    monkeypatch.setattr(packing, "_decoded", lambda text: decoded.append(text) or real(text))
     found = [row.index for row in Archive(root).rows("alpha == 0.3 and status != 'damaged'")]
     assert found == [3]
     assert not any("what a crashed run had stored" in str(text) for text in decoded)

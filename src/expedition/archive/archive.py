@@ -183,13 +183,15 @@ class Archive:
 
     def _places(self) -> Iterator[RunPlace]:
         if not (self.root / layout.SWEEP_FILE).is_file() and (self.root / layout.META_FILE).is_file():
-            yield RunPlace(self.root, None, self.root.name)
+            yield RunPlace(os.fspath(self.root), None, self.root, self.root.name)
             return
         base = index_root(self.root) or self.root
         for sweep in _sweep_folders(self.root):
             namespace = Path(os.path.relpath(sweep.parent, base)).as_posix()
-            for folder in run_folders(sweep):
-                yield RunPlace(sweep if folder == "." else sweep / folder, sweep, namespace)
+            above = os.fspath(sweep)
+            for name in run_folders(sweep):
+                place = "" if name == "." else name.replace("/", os.sep)
+                yield RunPlace(os.path.join(above, place) if place else above, sweep, place, namespace)
 
 
 def _sweep_folders(root: Path) -> list[Path]:

@@ -46,10 +46,14 @@ _SCHEMA = {
 
 
 class RunPlace(NamedTuple):
-    """Where a run is: its folder, that of its sweep where it is known, and the namespace of the latter."""
+    """Where a run is: its folder, that of its sweep where it is known, and the namespace of the latter.
 
-    path: Path
+    `place` is the folder as in `RunRow.place`.
+    """
+
+    folder: str  # ten thousand paths take their time
     sweep: Path | None
+    place: str | Path
     namespace: str
 
 
@@ -122,7 +126,7 @@ class ArchiveIndex:
             self._give_up(error)
 
     def _part(self, places: list[RunPlace]) -> list[RunRow]:
-        keys = [self._key(os.fspath(place.path)) for place in places]
+        keys = [self._key(place.folder) for place in places]
         known = self._known(keys)
         found: list[RunRow] = []
         for place, key in zip(places, keys, strict=True):
@@ -141,9 +145,9 @@ class ArchiveIndex:
     def _read(self, place: RunPlace, key: tuple[bytes, bytes]) -> RunRow | None:
         """Read a run; None when it has vanished."""
         now = time.time_ns()
-        stamp, changed = _stamp(os.fspath(place.path), journal=True)
+        stamp, changed = _stamp(place.folder, journal=True)
         try:
-            row = read_row(place.path, place.sweep, namespace=place.namespace)
+            row = read_row(Path(place.folder), place.sweep, namespace=place.namespace)
         except RecordNotFoundError:
             return None
         packed = pack(row, self._lists)
@@ -152,7 +156,7 @@ class ArchiveIndex:
         if self._write and lasting and not row.problem:
             stamp = stamp if row.from_journal else stamp.rpartition(b" ")[0]
             self._fresh.append(_Fresh(*key, _Kept(stamp, packed)))
-        return unpack(packed, place.path, place.sweep)  # the same row, whether or not there is an index
+        return unpack(packed, place.place, place.sweep)  # the same row, whether or not there is an index
 
     def _known(self, keys: list[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], _Kept]:
         if self._connection is None:
@@ -257,10 +261,10 @@ def _is_made(file: Path) -> bool:
 
 def _row_of(kept: _Kept, place: RunPlace) -> RunRow | None:
     """The row of a run as the index has it; None when that is not up to date."""
-    if _stamp(os.fspath(place.path), journal=kept.stamp.count(b" ") == 3)[0] != kept.stamp:
+    if _stamp(place.folder, journal=kept.stamp.count(b" ") == 3)[0] != kept.stamp:
         return None
     try:
-        row = unpack(kept.packed, place.path, place.sweep)
+        row = unpack(kept.packed, place.place, place.sweep)
     except (ValueError, TypeError, KeyError):
         return None
     return row if is_still(row) else None

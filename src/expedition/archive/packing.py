@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from expedition.archive.liveness import derive_status
-from expedition.archive.rows import RunRow, place_in
+from expedition.archive.rows import RunRow
 from expedition.recording import outcomes
 
 FIRST_FACTS = (
@@ -43,6 +43,7 @@ A change of these is another version of the index.
 _FACTS = FIRST_FACTS + LAST_FACTS
 _TUPLES = tuple(map(_FACTS.index, ("tags", "notes", "left_out")))
 _PROCESS = _FACTS.index("process")
+_DECODER = json.JSONDecoder()
 _NOWHERE: dict[str, Any] = {}  # one for all the rows that have an end
 _REPEATED = tuple(map(_FACTS.index, ("status", "experiment", "namespace", "reason", "error_type", "version")))
 
@@ -84,14 +85,21 @@ class PackedValues(Mapping[str, Any]):
         self._values: str | list[Any] = text
 
     def __getitem__(self, name: str) -> Any:
-        place = self._names[name]
-        if isinstance(self._values, str):
-            self._values = json.loads(self._values)
-        return self._values[place]
+        return self._list()[self._names[name]]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a name, or `default`; without the exception that a Mapping's own is made of."""
-        return self[name] if name in self._names else default
+        place = self._names.get(name)
+        if place is None:
+            return default
+        values = self._values  # decoded nearly always, and a call takes as long as the rest
+        return values[place] if type(values) is list else self._list()[place]
+
+    def _list(self) -> list[Any]:
+        values = self._values
+        if isinstance(values, str):
+            values = self._values = _decoded(values)
+        return values
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -149,31 +157,39 @@ def pack(row: RunRow, lists: NameLists) -> PackedRow:
     return PackedRow(content, lists.of(row.parameters), lists.of(row.stored))
 
 
-def unpack(packed: PackedRow, path: Path, sweep_path: Path | None) -> RunRow:
-    """Return the row of a run that stands in `path` now.
+def unpack(packed: PackedRow, place: str | Path, sweep_path: Path | None) -> RunRow:
+    """Return the row of a run that stands in the `place` of a sweep folder now.
 
     Raises ValueError or TypeError when the text is none that `pack` made.
     """
     lines = packed.content.split("\n")
     if len(lines) != 3:
         raise ValueError("a row is damaged")
-    facts = json.loads(lines[0])
+    facts = _decoded(lines[0])
     if len(facts) != len(_FACTS):
         raise ValueError("a row is damaged")
-    for place in _TUPLES:
-        facts[place] = tuple(facts[place])
-    for place in _REPEATED:
-        facts[place] = sys.intern(facts[place])
+    for at in _TUPLES:
+        facts[at] = tuple(facts[at])
+    for at in _REPEATED:
+        facts[at] = sys.intern(facts[at])
     facts[_PROCESS] = facts[_PROCESS] or _NOWHERE
     make: Callable[..., RunRow] = RunRow  # by position, which takes half the time
     return make(
-        place_in(sweep_path, path),
+        place,
         sweep_path,
         *facts[: len(FIRST_FACTS)],
         PackedValues(packed.parameters, lines[1]),
         PackedValues(packed.stored, lines[2]),
         *facts[len(FIRST_FACTS) :],
     )
+
+
+def _decoded(text: str) -> Any:
+    """What `json.loads` returns of a text without blanks around it, in half the time for a short one."""
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError("a row is damaged")
+    return value
 
 
 def is_still(row: RunRow) -> bool:

@@ -87,20 +87,29 @@ class RunSelection(Iterator[RunRecord]):
 
 def all_columns(rows: Sequence[RunRow]) -> list[str]:
     """Return the columns of a table that shows everything that is in rows."""
-    parameters = dict.fromkeys(name for row in rows for name in row.parameters)
-    stored = dict.fromkeys(name for row in rows for name in row.stored)
+    parameters, stored = own_columns(rows)
+    return [*FIRST_COLUMNS, *parameters.values(), *stored.values()]
+
+
+def own_columns(rows: Sequence[RunRow]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the columns of the parameters that are in rows, and those of the stored values, by their names."""
+    # Most of the rows have the same names
+    kinds = dict.fromkeys((tuple(row.parameters), tuple(row.stored)) for row in rows)
+    parameters = dict.fromkeys(name for names, _ in kinds for name in names)
+    stored = dict.fromkeys(key for _, keys in kinds for key in keys)
     # A name that is taken, by a fact or by a parameter, is said with its branch.
-    columns = [*FIRST_COLUMNS]
-    names = {key: stored_name(key).removeprefix("data.") for key in stored}
-    alone = {names[key] for row in rows for key in row.stored if names[key] not in row.parameters}
-    columns += [
-        f"params.{name}" if name in FACTS or name in alone or _has_branch(name) else name
-        for name in parameters
-    ]
-    for key, name in names.items():
-        full = stored_name(key)
-        columns.append(full if name in FACTS or name in parameters or _has_branch(name) else name)
-    return columns
+    short = {key: stored_name(key).removeprefix("data.") for key in stored}
+    alone = {short[key] for names, keys in kinds for key in keys if short[key] not in names}
+    return (
+        {
+            name: f"params.{name}" if name in FACTS or name in alone or _has_branch(name) else name
+            for name in parameters
+        },
+        {
+            key: stored_name(key) if name in FACTS or name in parameters or _has_branch(name) else name
+            for key, name in short.items()
+        },
+    )
 
 
 def _has_branch(name: str) -> bool:

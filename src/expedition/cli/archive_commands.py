@@ -67,7 +67,8 @@ def _act(
 
     with refusing():
         from expedition.plugin.acting.performing import perform
-        from expedition.plugin.acting.requests import ASKING, ActionRequest, plan_action
+        from expedition.plugin.acting.requests import ActionRequest, plan_action
+        from expedition.plugin.archive_options import ASKING
         from expedition.reporting.queries import RunQuery
 
         request = ActionRequest(verb, query=query or RunQuery(), **more)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from expedition.errors import ExpeditionError, RecordNotFoundError
-from expedition.plugin.acting.performing import perform
-from expedition.plugin.acting.requests import ASKING, SELECTING, ActionRequest, plan_action
-from expedition.plugin.archive_options import LISTING, REPORTS, verbs_of, with_long_names
+from expedition.plugin.archive_options import (
+    ASKING,
+    LISTING,
+    REPORTS,
+    SELECTING,
+    archive_root,
+    verbs_of,
+    with_long_names,
+)
 from expedition.plugin.refusing import usage_error
-from expedition.plugin.settings import archive_root
 from expedition.reporting.format_names import FORMATS
 from expedition.reporting.printing import print_text
 from expedition.reporting.queries import RunQuery, names_in
 from expedition.reporting.requests import ReportRequest, default_format, print_answer
+
+if TYPE_CHECKING:
+    from expedition.plugin.acting.requests import ActionRequest
 
 _FITTING = {
     "select": {"list", "tail", "overview", "scan", *SELECTING},
@@ -93,6 +102,9 @@ def answer(config: pytest.Config) -> int:
         if verb in REPORTS:
             print_answer(_report(config, verb), root)
             return pytest.ExitCode.OK
+        from expedition.plugin.acting.performing import perform
+        from expedition.plugin.acting.requests import plan_action
+
         _let_input_through(config)
         option = config.option
         return perform(
@@ -193,6 +205,8 @@ def report_format(config: pytest.Config) -> str:
 
 
 def _action(config: pytest.Config, verb: str) -> ActionRequest:
+    from expedition.plugin.acting.requests import ActionRequest
+
     option = config.option
     target = {
         "compress": option.archive_compress,

@@ -8,6 +8,7 @@ from expedition.reporting.format_names import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import pytest
 
@@ -16,9 +17,28 @@ SHORT = {"--all": "--archive-all", "--dry-run": "--archive-dry-run", "--yes": "-
 
 REPORTS = ("list", "tail", "overview", "show", "diff", "scan")
 ACTIONS = ("delete", "restore", "purge", "compress", "import", "modify", "export", "repair")
+SELECTING = frozenset({"delete", "compress", "modify", "export"})
+"""Actions that want to be told which runs."""
+ASKING = frozenset({"delete", "restore", "purge", "modify", "import"})
+"""Actions that change what is there; the others only add files."""
 
 LISTING = ("--archive-sort", "--archive-columns", "--archive-limit", "--archive-format")
 """Options that say how runs are listed."""
+
+
+def archive_root(config: pytest.Config) -> Path:
+    """The archive root of the options or the ini file, absolute.
+
+    Where no ini file says what the root folder is, pytest takes one that contains all given paths, so that
+    experiments elsewhere would put their archive into a folder that nobody named, and reports would not find it.
+    """
+    from pathlib import Path
+
+    if config.option.archive:
+        return Path(config.invocation_params.dir / config.option.archive)
+    known = config.inipath is not None or config.option.rootdir
+    base = config.rootpath if known else config.invocation_params.dir
+    return Path(base / str(config.getini("experiment_archive")))
 
 
 def verbs_of(option: Any) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from expedition.authoring.plan import SweepPlan
 from expedition.errors import ExperimentError
 from expedition.plugin.archive_invocation import report_format
-from expedition.plugin.settings import archive_root
+from expedition.plugin.archive_options import archive_root
 from expedition.reporting.queries import names_in
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from expedition.archive.results import PastResults, ResultFinder
+from expedition.plugin.archive_options import archive_root
 from expedition.plugin.live_run import LIVE
-from expedition.plugin.settings import archive_root
 from expedition.recording import Run, outcomes
 
 _FINDER = pytest.StashKey[ResultFinder]()

@@ -17,6 +17,7 @@ from expedition.authoring.specs import Include
 from expedition.authoring.text import load_mapping_file
 from expedition.errors import ExperimentError
 from expedition.plugin import launch
+from expedition.plugin.archive_options import archive_root
 
 
 @dataclass(frozen=True)
@@ -97,19 +98,6 @@ class Settings:
 def relative_file(path: Path, root: Path) -> str:
     """Return an experiment file as run keys and records name it: relative to the root folder, with ``/``."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def archive_root(config: pytest.Config) -> Path:
-    """The archive root of the options or the ini file, absolute.
-
-    Where no ini file says what the root folder is, pytest takes one that contains all given paths, so that
-    experiments elsewhere would put their archive into a folder that nobody named, and reports would not find it.
-    """
-    if config.option.archive:
-        return Path(config.invocation_params.dir / config.option.archive)
-    known = config.inipath is not None or config.option.rootdir
-    base = config.rootpath if known else config.invocation_params.dir
-    return Path(base / str(config.getini("experiment_archive")))
 
 
 def _absolute(config: pytest.Config, argument: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ class SweepWriter:
         self.sweep = sweep
         self.worker = worker
         self.pid = os.getpid()
-        self.name = f"{worker}-{self.pid}-{secrets.token_hex(3)}"
+        self.name = f"{worker}-{self.pid}-{os.urandom(3).hex()}"
         folder = sweep / layout.JOURNALS_FOLDER
         folder.mkdir(exist_ok=True)
         self._lock_path = folder / f"{self.name}.lock"

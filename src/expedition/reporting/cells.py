@@ -113,8 +113,11 @@ def format_cell(value: object, max_width: int | None = None) -> str:
 
 def format_column(values: Sequence[object], max_width: int | None = None) -> list[str]:
     """Write the values of a column as `format_cell` does each."""
-    if max_width is None and set(map(type, values)) == {float}:
-        return list(map(format_number, values))  # type: ignore[arg-type]
+    kinds = set(map(type, values))
+    if max_width is None and kinds <= _FORMS.keys():
+        texts = [_FORMS[type(value)](value) for value in values]
+        if all(map(str.isprintable, texts)):
+            return texts
     return [format_cell(value, max_width) for value in values]
 
 
@@ -166,6 +169,7 @@ _FORMS: Mapping[type, Callable[[Any], str]] = {
     str: lambda text: text,
     type(None): lambda _: NONE,
     bool: str,
+    int: lambda value: _integer_text(value),
     Done: lambda cell: str(cell.done) if cell.done == cell.total else f"{cell.done}/{cell.total}",
     Seconds: lambda cell: format_duration(cell.value),
     When: lambda cell: format_when(cell.value),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["estimate_remaining", "format_age", "format_bytes", "format_duration", "format_when"]
 
 _NONE = "–"
+_MINUTES = len("2026-11-22 14:30")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +61,7 @@ def format_when(when: datetime | int | None) -> str:
         return _NONE
     try:
         moment = when if isinstance(when, datetime) else _EPOCH + timedelta(microseconds=when)
-        return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="minutes")
+        return moment.astimezone().isoformat(" ", "minutes")[:_MINUTES]
     except (OverflowError, ValueError, OSError):  # outside of the years 1 … 9999, or of the C library
         return str(when)
 

@@ -63,9 +63,14 @@ def fit(
     return [widths.get(i) for i in range(count)]
 
 
+def is_plain(text: str) -> bool:
+    """Whether each character surely takes one column: there is none beyond Latin, where the combining ones begin."""
+    return text.isascii() or max(text) < "\u0300"
+
+
 def text_width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    if text.isascii():
+    if is_plain(text):
         return len(text)
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
@@ -73,7 +78,7 @@ def text_width(text: str) -> int:
 
 def widest(texts: Sequence[str]) -> int:
     """Return how many columns of a terminal the widest of some texts takes."""
-    plain = "".join(texts).isascii()  # much faster to know for all of them at once
+    plain = is_plain("".join(texts))  # much faster to know for all of them at once
     return max(map(len if plain else text_width, texts), default=0)
 
 

@@ -22,7 +22,7 @@ from expedition.reporting.cells import (
     json_cell,
 )
 from expedition.reporting.csv_text import PART, csv_parts
-from expedition.reporting.fitting import cut, cut_front, fit, text_width, widest
+from expedition.reporting.fitting import cut, cut_front, fit, is_plain, text_width, widest
 from expedition.reporting.format_names import FORMATS
 from expedition.reporting.latex import latex_cell, latex_table
 from expedition.reporting.markdown import escape_markdown, markdown_table
@@ -225,7 +225,7 @@ def _layout(table: Table, width: int | None) -> tuple[str, list[str]]:
 
 def _padded(cells: Sequence[str], width: int, side: Callable[[str, int], str]) -> list[str]:
     padded: list[str] = []
-    if all(map(str.isascii, cells)) and max(map(len, cells)) <= width:
+    if is_plain("".join(cells)) and max(map(len, cells)) <= width:
         return [side(text, width) for text in cells]
     for text in cells:
         if not text.isascii() or len(text) > width:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from expedition.archive.rows import DAMAGED, RunRow
-from expedition.archive.selection import FIRST_COLUMNS, all_columns
+from expedition.archive.selection import own_columns
 from expedition.recording import outcomes
 from expedition.reporting.better import better
 from expedition.reporting.cells import Done, Seconds, When
@@ -24,7 +24,7 @@ _NUMBERS = frozenset({float, int, bool, type(None)})
 _REPLICATE = re.compile(r"-?rep=\d+\Z")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # there are as many as rows in a list: to freeze them takes a third of their time
 class Point:
     """The runs of one point in one sweep, first to last."""
 
@@ -59,6 +59,8 @@ class Point:
     @property
     def first(self) -> RunRow:
         """The first of the runs, of those that can be read where there are any."""
+        if len(self.rows) == 1:
+            return self.rows[0]
         return next((row for row in self.rows if row.status != DAMAGED), self.rows[0])
 
     @property
@@ -70,6 +72,9 @@ class Point:
     @property
     def started(self) -> When | None:
         """When the first of the runs began."""
+        if len(self.rows) == 1:
+            started = self.rows[0].started
+            return None if started is None else When(started)
         starts = [started for row in self.rows if (started := row.started) is not None]
         return When(min(starts)) if starts else None
 
@@ -136,16 +141,10 @@ class Listing:
     def _named(self) -> tuple[dict[str, str], dict[str, str]]:
         """Columns of the parameters and of the stored values, those of the select language: what is seen can be
         selected by its name."""
-        rows = self._readable
-        columns = all_columns(rows)[len(FIRST_COLUMNS) :]
-        parameters = list(dict.fromkeys(name for row in rows for name in row.parameters))
-        stored = list(dict.fromkeys(name for row in rows for name in row.stored))
+        parameters, stored = own_columns(self._readable)
         return (
-            {name: _free(column, "params") for name, column in zip(parameters, columns, strict=False)},
-            {
-                name: _free(column, "data")
-                for name, column in zip(stored, columns[len(parameters) :], strict=True)
-            },
+            {name: _free(column, "params") for name, column in parameters.items()},
+            {name: _free(column, "data") for name, column in stored.items()},
         )
 
     @cached_property
@@ -316,9 +315,9 @@ def _split(rows: Sequence[RunRow], named: dict[str, str]) -> tuple[list[str], di
     varying: list[str] = []
     constants: dict[str, Any] = {}
     for name, column in named.items():
-        first = rows[0].parameters.get(name, _ABSENT)
-        if all(_is_same(row.parameters.get(name, _ABSENT), first) for row in rows):
-            constants[column] = first
+        values = [row.parameters.get(name, _ABSENT) for row in rows]
+        if all(_is_same(value, values[0]) for value in values):
+            constants[column] = values[0]
         else:
             varying.append(column)
     return varying, constants
@@ -326,8 +325,11 @@ def _split(rows: Sequence[RunRow], named: dict[str, str]) -> tuple[list[str], di
 
 def _is_same(tagged: Any, other: Any) -> bool:
     """Whether two tagged values are equal and of the same types: 1 is not 1.0 here."""
+    if tagged is other:
+        return True
     if type(tagged) is not type(other) or tagged != other:
         return False
-    return type(tagged) not in (dict, list) or json.dumps(tagged, sort_keys=True) == json.dumps(
-        other, sort_keys=True
-    )
+    if type(tagged) not in (dict, list) or repr(tagged) == repr(other):
+        return True
+    # 1 equals 1.0 inside, too; what differs in the order of members alone is the same
+    return json.dumps(tagged, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from expedition.archive import Archive
 from expedition.archive.rows import DAMAGED, FACT_BRANCH, RunRow
-from expedition.archive.selection import FIRST_COLUMNS, all_columns, check_columns
+from expedition.archive.selection import FIRST_COLUMNS, check_columns, own_columns
 from expedition.errors import DamagedError, ExperimentError, RecordNotFoundError
 from expedition.reporting.better import better
 from expedition.reporting.cells import Stored, format_cell
@@ -225,17 +225,8 @@ def _each(
 
 def _each_part(rows: list[RunRow], columns: Sequence[str], format: str) -> Iterator[str]:
     """Yield rows for programs, a part of the text at a time; `rows` is empty after that."""
-    names: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
-    heads = list(columns)
-    if not columns:
-        named = all_columns(rows)[len(FIRST_COLUMNS) :]
-        parameters = dict.fromkeys(name for row in rows for name in row.parameters)
-        stored = dict.fromkeys(name for row in rows for name in row.stored)
-        names = (
-            dict(zip(parameters, named, strict=False)),
-            dict(zip(stored, named[len(parameters) :], strict=True)),
-        )
-        heads = [*ALL_FACTS, *named]
+    names = ({}, {}) if columns else own_columns(rows)
+    heads = columns or [*ALL_FACTS, *names[0].values(), *names[1].values()]
     rows.reverse()
     taken = (rows.pop() for _ in range(len(rows)))  # what is read of a row to be written goes with it
     cells = (_chosen(row, columns) if columns else _whole(row, *names) for row in taken)

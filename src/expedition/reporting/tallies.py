@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,6 +76,8 @@ class Tally:
     @property
     def median(self) -> float | None:
         """Median seconds of a run, None without any that ended."""
+        import statistics
+
         return statistics.median(self.seconds) if self.seconds else None
 
 

@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from expedition.values._text import canonical_text
 from expedition.values._walk import (
@@ -27,6 +26,9 @@ from expedition.values._walk import (
     from_base64,
     to_base64,
 )
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _DECIMAL_BITS = 12_000  # int(text) refuses more than 4,300 digits; base 16 has no limit
 
@@ -125,6 +127,8 @@ def encode_zone(enc: Encoder, value: Any) -> Tag:
     zone = value.tzinfo
     if zone is None:
         return {}
+    from zoneinfo import ZoneInfo
+
     if type(zone) is ZoneInfo and zone.key is not None:
         return {"zone": zone.key}
     if type(zone) is not timezone:
@@ -140,6 +144,8 @@ def encode_zone(enc: Encoder, value: Any) -> Tag:
 def decode_zone(dec: Decoder, tag: Tag) -> timezone | ZoneInfo | None:
     """Return the zone that `encode_zone` described."""
     if "zone" in tag:
+        from zoneinfo import ZoneInfo
+
         return ZoneInfo(expect(tag["zone"], str))
     if "offset" not in tag:
         return None

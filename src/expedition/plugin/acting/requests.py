@@ -13,12 +13,8 @@ from expedition.archive.naming import refuse_several
 from expedition.archive.rows import RunRow
 from expedition.errors import ExperimentError, RecordNotFoundError
 from expedition.plugin.acting.action import Action, counted
+from expedition.plugin.archive_options import SELECTING
 from expedition.reporting.queries import QueriedRows, RunQuery, query_rows
-
-SELECTING = frozenset({"delete", "compress", "modify", "export"})
-"""Verbs that want to be told which runs."""
-ASKING = frozenset({"delete", "restore", "purge", "modify", "import"})
-"""Verbs that change what is there; the others only add files."""
 
 _DONE = {"delete": "deleted", "compress": "packed", "modify": "modified", "export": "exported"}
 
