@@ -369,7 +369,7 @@ def _names_of(
     return frozenset(found | {_below(branch, name) for name in forms for branch in DATA_BRANCHES})
 
 
-def place_in(sweep_path: Path | None, path: Path) -> str | Path:
+def _place_in(sweep_path: Path | None, path: Path) -> str | Path:
     """Return the `RunRow.place` of the run folder `path`."""
     if sweep_path is None:
         return path
@@ -424,7 +424,7 @@ def read_row(
         reason = _why_unreadable(error, path)
         name = path.name.partition("-")[2] if path != sweep_path else path.name
         return RunRow(
-            place_in(sweep_path, path),
+            _place_in(sweep_path, path),
             sweep_path,
             DAMAGED,
             experiment=namespace.rpartition("/")[2],
@@ -444,7 +444,7 @@ def read_row(
     left = [f"params/{name}" for name in parameters if not _is_short(parameters[name])]
     left += [f"data/{name}" for name in tagged if not _is_short(tagged[name])]
     return RunRow(
-        place_in(sweep_path, path),
+        _place_in(sweep_path, path),
         sweep_path,
         record.status,
         experiment=record.experiment,

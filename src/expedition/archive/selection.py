@@ -99,7 +99,9 @@ def own_columns(rows: Sequence[RunRow]) -> tuple[dict[str, str], dict[str, str]]
     stored = dict.fromkeys(key for _, keys in kinds for key in keys)
     # A name that is taken, by a fact or by a parameter, is said with its branch.
     short = {key: stored_name(key).removeprefix("data.") for key in stored}
-    alone = {short[key] for names, keys in kinds for key in keys if short[key] not in names}
+    alone: set[str] = set()
+    for names, keys in kinds:
+        alone |= {short[key] for key in keys}.difference(names)
     return (
         {
             name: f"params.{name}" if name in FACTS or name in alone or _has_branch(name) else name

@@ -36,7 +36,9 @@ class SweepWriter:
         self.sweep = sweep
         self.worker = worker
         self.pid = os.getpid()
-        self.name = f"{worker}-{self.pid}-{os.urandom(3).hex()}"
+        self.name = (
+            f"{worker}-{self.pid}-{os.urandom(3).hex()}"  # `secrets` would be imported for every report
+        )
         folder = sweep / layout.JOURNALS_FOLDER
         folder.mkdir(exist_ok=True)
         self._lock_path = folder / f"{self.name}.lock"

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import IO, Any
 
 from expedition.archive.rows import FACT_BRANCH, RunRow, stored_name
-from expedition.archive.selection import FIRST_COLUMNS, all_columns
+from expedition.archive.selection import own_columns
 from expedition.reporting.run_tables import ALL_FACTS
 from expedition.values import dumps, encode
 
@@ -29,7 +29,7 @@ def write_parquet(rows: Sequence[RunRow], file: IO[bytes], chosen: Sequence[str]
     import pyarrow.parquet as pq
 
     large = {form for row in rows for name in _in_files(row) for form in (name, name.removeprefix("data."))}
-    names = [name for name in all_columns(rows)[len(FIRST_COLUMNS) :] if name not in large]
+    names = [name for part in own_columns(rows) for name in part.values() if name not in large]
     names = list(dict.fromkeys(chosen)) or [*ALL_FACTS, *names]
     # The names of some facts mean what runs themselves call so: these columns are the facts
     asked = {} if chosen else {name: f"{FACT_BRANCH}.{name}" for name in ALL_FACTS}

@@ -72,9 +72,6 @@ class Point:
     @property
     def started(self) -> When | None:
         """When the first of the runs began."""
-        if len(self.rows) == 1:
-            started = self.rows[0].started
-            return None if started is None else When(started)
         starts = [started for row in self.rows if (started := row.started) is not None]
         return When(min(starts)) if starts else None
 
