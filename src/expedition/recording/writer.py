@@ -36,9 +36,8 @@ class SweepWriter:
         self.sweep = sweep
         self.worker = worker
         self.pid = os.getpid()
-        self.name = (
-            f"{worker}-{self.pid}-{os.urandom(3).hex()}"  # `secrets` would be imported for every report
-        )
+        # By the system: the module `secrets` would be imported for every report
+        self.name = f"{worker}-{self.pid}-{os.urandom(3).hex()}"
         folder = sweep / layout.JOURNALS_FOLDER
         folder.mkdir(exist_ok=True)
         self._lock_path = folder / f"{self.name}.lock"
