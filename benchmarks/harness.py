@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -146,23 +146,30 @@ class Bench:
             (path / f"{'test' if 'def test_' in source else 'exp'}_bench.py").write_text(source)
         return path
 
-    def pytest(self, folder: Path, *arguments: str, workers: int = 0) -> Sample:
+    def pytest(
+        self, folder: Path, *arguments: str, workers: int = 0, expected: Collection[int] = (0,)
+    ) -> Sample:
         """Run pytest in `folder` with nothing loaded but what is measured. Raises when it fails."""
+        command = self.command(folder, *arguments, workers=workers)
+        return timed(command, folder, self.environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"), expected=expected)
+
+    def command(self, folder: Path, *arguments: str, workers: int = 0) -> list[str]:
+        """The command of such a pytest, for the environment of which plugins are not loaded by themselves."""
         plugins = ["-p", "probe", "-p", "no:cacheprovider"]
         if workers:
             plugins += ["-p", "xdist.plugin", "-n", str(workers)]
         if any(a in ("--experiments", "--archive") for a in arguments):
             plugins += ["-p", "expedition.plugin"]
-        command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}", *plugins, *arguments]
-        return timed(command, folder, self._environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"))
+        return [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}", *plugins, *arguments]
 
     def empty(self, folder: Path, *arguments: str) -> Sample:
         """Run pytest in a folder without tests, with the installed plugins but a few heavy ones."""
         others = [f"-p{name}" for name in ("no:cacheprovider", "no:hypothesispytest", "no:xdist")]
         command = [sys.executable, "-m", "pytest", "-q", *others, *arguments]
-        return timed(command, folder, self._environment(), expected=5)
+        return timed(command, folder, self.environment(), expected=(5,))
 
-    def _environment(self, **more: str) -> dict[str, str]:
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a measured pytest, and `more`."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PYTEST", "PYTHONDONTWRITE"))}
         here = os.pathsep.join(
             filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")])
@@ -170,7 +177,9 @@ class Bench:
         return {**kept, "PYTHONPATH": here, "PYTHONPYCACHEPREFIX": str(self.root / "pycache"), **more}
 
 
-def timed(command: Sequence[str], folder: Path, environment: dict[str, str], *, expected: int = 0) -> Sample:
+def timed(
+    command: Sequence[str], folder: Path, environment: dict[str, str], *, expected: Collection[int] = (0,)
+) -> Sample:
     """Run a command to its end and return what it took. Raises `RuntimeError` with its output when it fails."""
     probe = folder / "probe.json"
     probe.unlink(missing_ok=True)
@@ -184,7 +193,7 @@ def timed(command: Sequence[str], folder: Path, environment: dict[str, str], *, 
         check=False,
     )
     wall, after = time.perf_counter() - start, getrusage(RUSAGE_CHILDREN)
-    if done.returncode != expected:
+    if done.returncode not in expected:
         raise RuntimeError(
             f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"[-3000:]
         )

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import archives
+import endurance
 import growth
 import harness
 import large
@@ -79,6 +80,7 @@ PARTS: dict[str, Part] = {
     "track": lambda bench, options: harness.tracking(bench),
     "serial": lambda bench, options: harness.overhead(bench, *sizes(options), workers=0),
     "parallel": lambda bench, options: harness.overhead(bench, *sizes(options), workers=2),
+    "durability": lambda bench, options: endurance.endurance(bench, sizes(options)[1]),
     "trajectory": lambda bench, options: harness.trajectory(bench, sizes(options)[1]),
     "trajectories": lambda bench, options: trajectories.compare(bench, 10_000 if options.quick else 100_000),
     "memory": lambda bench, options: harness.memory(bench),

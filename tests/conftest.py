@@ -70,3 +70,17 @@ def made_once(
         return folder
 
     return folder_of
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the faults of tests/durability/test_faults.py came to, also where workers tried them."""
+    from tests.durability.ledger import FIGURES, Figures
+
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    properties = [dict(getattr(report, "user_properties", ())) for report in reports]
+    found = [each[FIGURES] for each in properties if FIGURES in each]
+    if found:
+        total = Figures.sum(found)
+        terminalreporter.section("durability", sep="-")
+        terminalreporter.write_line(total.line())
+        terminalreporter.write_line(f"slowest end after a signal {total.slowest:.1f} s")

@@ -16,6 +16,7 @@ PUBLIC = {
     "ExpeditionError",
     "Run",
     "RunRecord",
+    "RunTimeout",
     "Secret",
     "Trajectory",
     "Undecoded",

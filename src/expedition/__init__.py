@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from expedition.errors import ExpeditionError
     from expedition.plugin.running import run
     from expedition.recording import Run
+    from expedition.recording.outcomes import RunTimeout
     from expedition.trajectory import Trajectory
     from expedition.values import Codec, Undecoded, register_codec
 
@@ -27,6 +28,7 @@ __all__ = [
     "ExpeditionError",
     "Run",
     "RunRecord",
+    "RunTimeout",
     "Secret",
     "Trajectory",
     "Undecoded",
@@ -43,6 +45,7 @@ _HOMES = {
     "ExpeditionError": "expedition.errors",
     "Run": "expedition.recording",
     "RunRecord": "expedition.archive",
+    "RunTimeout": "expedition.recording.outcomes",
     "Secret": "expedition.authoring",
     "Trajectory": "expedition.trajectory",
     "Undecoded": "expedition.values",

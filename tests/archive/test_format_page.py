@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "archive-format.md"
 # Below these members names are the user's, or the system's; what they hold is not the format's.
 OPEN = {
     *("parameters", "data", "series", "derived", "annotations", "params", "design", "threads", "environment"),
-    *("sources", "gpus", "final_state", "opaque_variables", "value", "v"),
+    *("sources", "parts", "places", "gpus", "final_state", "opaque_variables", "value", "v"),
 }
 INNER = {"parameters", "series", "annotations"}
 """… but what stands below a name of the user is the format's again."""

@@ -35,6 +35,22 @@ def test_it_is_what_reading_everything_gives(
     check()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_a_line_without_an_end_the_last_part_is_returned(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_lines, "_BLOCK", 4)
+    file = tmp_path / "log"
+    file.write_bytes(b"first\nsecond\n" + b"12345" * 20)
+    long = "… (90 bytes before this) 1234512345"
+    assert read_last_lines(file, count, most=10) == ([long], 2)
+    file.write_bytes(b"first\n" + b"12345" * 20 + b"\nend\n")
+    wanted = ["… (95 bytes before this) 12345\n".strip(), "end"][-count:]
+    assert read_last_lines(file, count, most=10) == (wanted, 3 - len(wanted))
+    file.write_bytes(b"first\nsecond\n12345\nend\n")
+    assert read_last_lines(file, count, most=10).lines == ["12345", "end"][-count:]
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"a\xffb\nc")
     assert read_last_lines(tmp_path / "log", 2).lines == ["a�b", "c"]

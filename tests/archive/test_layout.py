@@ -52,7 +52,7 @@ def test_a_sweep_folder(sweep: Path) -> None:
 def test_the_manifest(sweep: Path) -> None:
     manifest = json.loads((sweep / "sweep.json").read_bytes())
     assert manifest["format"] == "expedition-sweep"
-    assert manifest["format_version"] == "1.1"
+    assert manifest["format_version"] == "1.2"
     assert manifest["sweep"] == sweep.name
     assert manifest["experiment"] == {
         "name": "exp_all",

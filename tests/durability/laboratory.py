@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,22 @@ class Started:
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def small_file_system(folder: Path, megabytes: int = 6) -> Iterator[Path | None]:
+    """A file system of its own that is soon full; None where this user cannot mount any."""
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        yield None
+        return
+    options = f"size={megabytes}m"
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+    if done.returncode:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

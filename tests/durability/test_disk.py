@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +11,6 @@ import pytest
 
 from expedition import Run, RunRecord
 from tests.durability.laboratory import Laboratory
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.decode(errors='replace')}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_fails_the_run_that_meets_it_and_no_record_is_lost(
@@ -212,6 +194,64 @@ def test_a_run_whose_folder_is_removed_fails_and_the_others_go_on(lab: Laborator
         "x=2": 1,
         "x=3": 0,
     }
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("what", ["run", "sweep"])
+def test_a_folder_that_is_removed_in_mid_run_ends_no_session(
+    lab: Laboratory, what: str, workers: int
+) -> None:
+    lab.write(
+        "exp_swept.py",
+        """
+        import os, shutil
+        from expedition import experiment
+
+        @experiment.parametrize("x", [0, 1, 2, 3])
+        def exp_swept(e, x: int = 0):
+            e["x"] = x
+            if x == 1 and not os.path.exists(os.path.join(os.environ["SIDE"], "resumed")):
+                shutil.rmtree(e.path if "WHAT" == "run" else e.sweep_path, ignore_errors=True)
+        """.replace("WHAT", what),
+    )
+    result = lab.run(*(["-n", workers] if workers else [])).exits(1)
+    assert "INTERNALERROR" not in result.text
+    statuses = lab.statuses()
+    assert statuses.get("x=1") != "done"
+    if what == "run":
+        assert statuses == {"x=0": "done", "x=2": "done", "x=3": "done"}
+    (lab.side / "resumed").touch()
+    lab.run("--resume").exits(0)
+    assert lab.statuses() == {f"x={x}": "done" for x in range(4)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_read_only_archive_is_read_and_refuses_to_be_written_to(
+    lab: Laboratory, small_disk: Path, workers: int
+) -> None:
+    lab.write(
+        "exp_sealed.py",
+        """
+        from expedition import experiment
+
+        @experiment.parametrize("x", [0, 1])
+        def exp_sealed(e, x: int = 0):
+            e["x"] = x
+        """,
+    )
+    arguments = [f"--archive={small_disk / 'archive'}", *(["-n", workers] if workers else [])]
+    lab.run(*arguments, "--where", "x == 0").exits(0)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    try:
+        refused = lab.run(*arguments).exits(4)
+        assert "Traceback" not in refused.text
+        listed = lab.pytest(
+            "--archive-list", "--archive-format", "json", f"--archive={small_disk / 'archive'}"
+        )
+        assert [row["status"] for row in json.loads(listed.exits(0).text)] == ["done"]
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    lab.run(*arguments, "--resume").exits(0)
 
 
 def test_an_end_that_finds_no_room_for_its_files_keeps_error_status_and_data(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
-from tests.durability.laboratory import Laboratory
+import pytest
+
+from tests.durability.laboratory import PATIENCE, Laboratory
 
 EXPERIMENT = """
 import gc, json, logging, os, sys, threading, warnings, random
@@ -100,3 +103,36 @@ def test_fifty_megabytes_of_output_are_in_the_log_and_nowhere_else(lab: Laborato
         assert (record.path / "experiment_out.log").stat().st_size > 50_000_000
         assert record.log.startswith("the first line")
         assert record.log.endswith("the last line\n")
+
+
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_what_a_run_prints_after_a_breakpoint_is_in_its_log(lab: Laboratory, capture: str) -> None:
+    lab.write(
+        "exp_stop.py",
+        """
+        import os
+        from expedition import experiment
+
+        @experiment.parametrize("x", [0, 1])
+        def exp_stop(e, x: int = 0):
+            print("before", x)
+            breakpoint()
+            print("after", x)
+            os.write(1, b"straight\\n")
+        """,
+    )
+    done = subprocess.run(
+        lab.command("--experiments", ".", f"--capture={capture}"),
+        cwd=lab.path,
+        env=lab.environment(),
+        input="c\nc\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout
+    for name, record in lab.records().items():
+        lines = record.log.splitlines()
+        assert lines[0] == f"before {name[-1]}"
+        assert f"after {name[-1]}" in lines
+        assert ("straight" in lines) == (capture == "fd")

@@ -61,15 +61,6 @@ def test_one_worker_alone(tmp_path: Path) -> None:
     check(Laboratory(tmp_path / "lab"), "--dist", "loadgroup", killers=(1, 3), workers=1)
 
 
-@pytest.mark.parametrize("mode", ["load", "worksteal"])
-def test_other_modes_keep_the_scheduler_of_xdist(tmp_path: Path, mode: str) -> None:
-    lab = Laboratory(tmp_path / "lab")
-    lab.write("exp_scope.py", EXPERIMENT.format(mark="", killers=()))
-    text = lab.run("-n", 2, "--dist", mode, "-v").exits(0).text
-    assert "scheduling tests via " in text
-    assert "Surviving" not in text
-
-
 def test_an_xdist_that_is_built_otherwise_keeps_its_own_scheduler(tmp_path: Path) -> None:
     lab = Laboratory(tmp_path / "lab")
     lab.write("exp_scope.py", EXPERIMENT.format(mark="", killers=()))

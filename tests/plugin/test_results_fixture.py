@@ -48,6 +48,8 @@ def test_an_experiment_reads_runs_of_another(trained, options):
             "sweep": r.sweep,
             "folder": r.path.relative_to(trained.path / "results").as_posix(),
             "status": "done",
+            "attempt": 0,
+            "start": r.meta["start"],
         }
         for r in past
     ]

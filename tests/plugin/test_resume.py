@@ -73,7 +73,9 @@ class TestResume:
         before = {r.id: r.meta["start"] for r in lab.records(status="done")}
         write(lab, bad="(3,)")
         monkeypatch.setenv("ATTEMPT", "second")
-        lab.run("--resume").exits(1).says("resuming", "2 done, 2 failed", "1 failed, 1 passed, 2 deselected")
+        lab.run("--resume", "--ignore-code").exits(1).says(
+            "resuming", "2 done, 2 failed", "1 failed, 1 passed, 2 deselected"
+        )
         assert entries(lab) == [("a=0", "done"), ("a=1", "done"), ("a=2", "done"), ("a=3", "failed")]
         found = {r.id: r for r in lab.records()}
         # Settled runs were not touched; an earlier attempt is set aside whole.
@@ -87,7 +89,7 @@ class TestResume:
         assert json.loads((old / "experiment_data.json").read_text())["attempt"] == "first"
         assert (old / "experiment_journal.jsonl").is_file()
         assert found["a=1"].series["t"].value.tolist() == [1]
-        lab.run("--resume").exits(1)
+        lab.run("--resume", "--ignore-code").exits(1)
         assert sorted(p.name for p in (found["a=3"].path / "attempts").iterdir()) == ["0", "1"]
         assert len(list(lab.archive.runs())) == 4
 
@@ -109,7 +111,9 @@ class TestResume:
         write(lab, "[0, 1]", bad="(1,)")
         lab.run().exits(1)
         write(lab, "[5, 1, 0, 4]")
-        lab.run("--resume").exits(0).says("1 done, 1 failed, 2 new", "3 passed, 1 deselected")
+        lab.run("--resume", "--ignore-code").exits(0).says(
+            "1 done, 1 failed, 2 new", "3 passed, 1 deselected"
+        )
         # New rows come behind: an index is never given to another run.
         assert entries(lab) == [("a=0", "done"), ("a=1", "done"), ("a=5", "done"), ("a=4", "done")]
         assert {r.id: r.data["a"] for r in lab.records()} == {"a=0": 0, "a=1": 1, "a=5": 5, "a=4": 4}
@@ -132,7 +136,7 @@ class TestResume:
         assert entries(lab) == [("a=0", "done"), ("a=1", "done"), ("a=2", "interrupted"), ("a=3", "pending")]
         assert lab.records(status="interrupted")[0].data["a"] == 2
         write(lab)
-        lab.run("--resume").exits(0).says("2 passed, 2 deselected")
+        lab.run("--resume", "--ignore-code").exits(0).says("2 passed, 2 deselected")
         assert [status for _, status in entries(lab)] == ["done"] * 4
         assert [r.attempt for r in lab.records()] == [0, 0, 1, 0]
 
@@ -157,7 +161,7 @@ class TestResume:
         write(lab, "list(range(6))", bad="(1, 4)")
         lab.run("-n2").exits(1)
         write(lab, "list(range(8))")
-        lab.run("-n2", "--resume").exits(0).says("4 done, 2 failed, 2 new", "4 passed")
+        lab.run("-n2", "--resume", "--ignore-code").exits(0).says("4 done, 2 failed, 2 new", "4 passed")
         assert sorted(entries(lab)) == sorted((f"a={a}", "done") for a in range(8))
         assert {r.params["a"]: r.attempt for r in lab.records()} == {a: int(a in (1, 4)) for a in range(8)}
 

@@ -300,34 +300,36 @@ class TestFindingTheSweepToResume:
         lab.experiment(self.ONE.format(limit=1), "exps/exp_q.py")
         lab.run(path="exps").exits(1)
         lab.experiment(self.ONE.format(limit=2), "exps/exp_q.py")
-        lab.run("--resume").exits(0).says("resuming", "1 passed, 1 deselected").omits("no earlier sweep")
+        lab.run("--resume", "--ignore-code").exits(0).says("resuming", "1 passed, 1 deselected").omits(
+            "no earlier sweep"
+        )
         assert len(lab.sweeps()) == 1
         assert [(r.status, r.attempt) for r in lab.records()] == [("done", 0), ("done", 1)]
-        lab.run("--resume", path="exps").exits(0).says("nothing to do")
-        lab.run("--resume", path="exps/exp_q.py").exits(0).says("nothing to do")
+        lab.run("--resume", "--ignore-code", path="exps").exits(0).says("nothing to do")
+        lab.run("--resume", "--ignore-code", path="exps/exp_q.py").exits(0).says("nothing to do")
         assert len(lab.sweeps()) == 1
 
     def test_collected_from_within(self, lab):
         lab.experiment(self.ONE.format(limit=1), "exps/exp_q.py")
         lab.run().exits(1)
         lab.experiment(self.ONE.format(limit=2), "exps/exp_q.py")
-        lab.run("--resume", path="exps").exits(0).says("resuming", "1 passed, 1 deselected")
+        lab.run("--resume", "--ignore-code", path="exps").exits(0).says("resuming", "1 passed, 1 deselected")
         assert len(lab.sweeps()) == 1
 
     def test_after_a_second_experiment_was_added_to_the_file(self, lab):
         lab.experiment(self.ONE.format(limit=1))
         lab.run().exits(1)
         lab.experiment(self.ONE.format(limit=2) + self.TWO)
-        again = lab.run("--resume").exits(0)
+        again = lab.run("--resume", "--ignore-code").exits(0)
         again.says("resuming", "3 passed, 1 deselected", "exp_two: there is no earlier sweep to resume")
         again.omits("exp_one: there is no earlier sweep")
         assert len(lab.sweeps()) == 2
         assert [r.attempt for r in lab.records(experiment="exp_one")] == [0, 1]
         # And when it is alone again.
         lab.experiment(self.ONE.format(limit=2))
-        lab.run("--resume").exits(0).says("nothing to do")
+        lab.run("--resume", "--ignore-code").exits(0).says("nothing to do")
         lab.experiment(self.TWO)
-        lab.run("--resume").exits(0).says("nothing to do")
+        lab.run("--resume", "--ignore-code").exits(0).says("nothing to do")
         assert len(lab.sweeps()) == 2
 
     def test_nothing_is_found(self, lab):

@@ -105,7 +105,7 @@ class TestExactness:
     def test_all_and_only_the_differences(self, two: tuple[RunRecord, RunRecord]) -> None:
         differences = found(*two)
         assert names(differences) == {
-            "run": {"status", "error", "tags", "seed"},
+            "run": {"code", "status", "error", "tags", "seed"},
             "parameters": {"LR", "KIND", "ONLY_FIRST", "ONLY_SECOND"},
             "derived_parameters": {"double"},
             "data": {"score", "typed", "array", "shape", "gone", "new"},
@@ -174,7 +174,7 @@ class TestExactness:
             assert text in page, text
         for same in ("SAME", "same.txt", "same_array"):
             assert same not in page.replace("SAME: int = 1", "").partition("\ncode\n")[0]
-        assert page.splitlines()[-1] == "no difference in environment"
+        assert page.splitlines()[-1] == "no difference in inputs, environment"
 
     def test_the_other_way_round(self, two: tuple[RunRecord, RunRecord]) -> None:
         forth, back = found(*two), found(two[1], two[0])

@@ -161,10 +161,13 @@ def test_workers_that_agree_with_each_other_only(lab):
 def test_maxfail_and_interrupted_runs(lab):
     lab.experiment(
         """
+        import time
+
         @experiment.parametrize("a", list(range(12)))
         def exp_a(e, a: int):
             e["a"] = a
             assert a != 0
+            time.sleep(0.3)  # longer than it takes to hear of the failure
         """
     )
     outcome = lab.run("-n2", "-x")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from expedition.recording.output import REPORT_LIMIT, Output, read_head
+from expedition.recording.output import REPORT_LIMIT, Output, read_excerpt
 from tests.durability.laboratory import Laboratory
 
 TALKATIVE = """
@@ -180,16 +180,21 @@ def test_a_level_that_the_run_sets_is_its_own(tmp_path: Path) -> None:
     assert "now it is heard" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_the_head_of_a_log(tmp_path: Path) -> None:
+def test_the_excerpt_of_a_log(tmp_path: Path) -> None:
     file = tmp_path / "log"
-    assert read_head(str(file)) == ""
-    file.write_bytes("ä".encode() * REPORT_LIMIT)
-    head = read_head(str(file))
-    assert len(head.encode()) < REPORT_LIMIT + 200
-    assert head.startswith("ää")
-    assert str(file) in head
+    assert read_excerpt(str(file)) == ""
     file.write_bytes(b"x" * REPORT_LIMIT)
-    assert read_head(str(file)) == "x" * REPORT_LIMIT
+    assert read_excerpt(str(file)) == "x" * REPORT_LIMIT
+    file.write_bytes(b"first\n" + b"\xff" * REPORT_LIMIT + b"last\n")
+    excerpt = read_excerpt(str(file))
+    assert len(excerpt) <= REPORT_LIMIT
+    assert excerpt.startswith("first\n")
+    assert excerpt.endswith("\ufffdlast\n")
+    assert str(file) in excerpt
+    file.write_bytes("ä".encode() * REPORT_LIMIT)
+    excerpt = read_excerpt(str(file))
+    assert len(excerpt.encode()) <= REPORT_LIMIT + 4
+    assert set(excerpt.partition("\n")[0]) == {"ä"}
 
 
 def test_a_child_process_that_outlives_the_run_does_not_hold_it_up(tmp_path: Path) -> None:

@@ -136,9 +136,9 @@ class Bundle:
             self._unpack(join_names(folder, name))
         return HeldPath.of(self._folder / folder, self)
 
-    def children_of(self, run: str) -> Iterator[tuple[Path, str]]:
-        """Yield places and names of the folders below ``children/`` of a run."""
-        prefix = f"{join_names(run, layout.CHILDREN_FOLDER)}/"
+    def runs_below(self, run: str, part: str) -> Iterator[tuple[Path, str]]:
+        """Yield places and names of the folders below a part of a run: ``children/`` or ``attempts/``."""
+        prefix = f"{join_names(run, part)}/"
         members = self._members_of_run(self._sweeps[run], run) if run in self._sweeps else self._zip.members
         names = {name[len(prefix) :].partition("/")[0] for name in members if name.startswith(prefix)}
         for name in names:
@@ -233,7 +233,12 @@ class ZippedFiles:
 
     def children(self) -> Iterator[tuple[Path, RunFiles]]:
         """Yield the runs below ``children/``."""
-        for path, name in self._bundle.children_of(self._run):
+        for path, name in self._bundle.runs_below(self._run, layout.CHILDREN_FOLDER):
+            yield path, ZippedFiles(self._bundle, name)
+
+    def attempts(self) -> Iterator[tuple[Path, RunFiles]]:
+        """Yield the runs below ``attempts/``."""
+        for path, name in self._bundle.runs_below(self._run, layout.ATTEMPTS_FOLDER):
             yield path, ZippedFiles(self._bundle, name)
 
     def held(self, path: Path) -> Path:

@@ -9,12 +9,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from expedition.archive import shapes
 from expedition.archive.recovery import line_of, look_at, recover
 from expedition.archive.sweep import SweepFolder
 from expedition.recording import layout, outcomes
 from expedition.recording.journal import parse_line
+from expedition.recording.plain_files import open_plain
 
 _COMMIT_MEMBERS = {"index", "attempt", "key", "status", "start", "stop", "worker", "seed", "error", "data"}
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("key", "status"), (str,)),
+    **dict.fromkeys(("worker", "error"), (str, type(None))),
+    "data": (dict,),
+}
+_OPTIONAL = (
+    ("series", shapes.are_series),
+    ("annotations", shapes.are_annotations),
+    ("derived", lambda value: isinstance(value, dict)),
+    ("parameters", shapes.are_objects),
+)
 _HEAD = re.compile(rb'\{"index":(\d+),"attempt":(\d+),(?:"edit":(\d+),)?')
 _BLOCK = 1 << 20
 
@@ -279,7 +292,7 @@ def read_mark(path: str | os.PathLike[str], known: Mark | None = None) -> Mark:
     known = known or Mark()
     size, crc, rest = 0, 0, b""
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below, and absence is no error
+        stream = open_plain(path)  # closed below, and absence is no error
     except FileNotFoundError:
         if known.size:
             raise ChangedError(f"{path} is gone") from None
@@ -304,7 +317,7 @@ def read_mark(path: str | os.PathLike[str], known: Mark | None = None) -> Mark:
 
 def _lines(path: str, start: Mark, end: Mark | None) -> Iterator[bytes]:
     """Yield the lines between two marks, and the torn one behind them; to the end of the file without `end`."""
-    with open(path, "rb") as stream:
+    with open_plain(path) as stream:
         stream.seek(start.size)
         if end is None:
             yield from stream
@@ -348,6 +361,12 @@ def _commit(line: bytes) -> dict[str, Any] | None:
     parsed = parse_line(line)
     if parsed is None or not parsed.keys() >= _COMMIT_MEMBERS or type(parsed["index"]) is not int:
         return None
-    if type(parsed["attempt"]) is not int or type(parsed.get("edit", 0)) is not int:
+    if not shapes.is_count(parsed["attempt"]) or not shapes.is_count(parsed.get("edit", 0)):
         return None
-    return parsed
+    if not all(isinstance(parsed[name], kinds) for name, kinds in _TYPES.items()):
+        return None
+    if not all(parsed[name] is None or shapes.is_int64(parsed[name]) for name in ("start", "stop")):
+        return None
+    if type(parsed["seed"]) is not int and parsed["seed"] is not None:
+        return None
+    return parsed if shapes.wrong_member(parsed, _OPTIONAL) is None else None

@@ -17,6 +17,7 @@ from expedition.authoring.parameters import MISSING, Parameter
 from expedition.errors import DamagedError, ExperimentError, UnstorableError, near_matches
 from expedition.recording import layout
 from expedition.recording.journal import append_line, parse_line
+from expedition.recording.plain_files import open_plain
 from expedition.values import decode, encode
 
 _BUILTINS = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None)}
@@ -55,7 +56,7 @@ def read_expansions(sweep: Path, *, start: int = 0, end: int | None = None) -> t
     path = sweep / layout.EXPANSIONS_FILE
     found: list[Expansion] = []
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below, and absence is no error
+        stream = open_plain(path)  # closed below, and absence is no error
     except FileNotFoundError:
         return found, start
     with stream:

@@ -22,11 +22,12 @@ from expedition.archive.packing import NameList, NameLists, PackedRow, is_still,
 from expedition.archive.rows import RunRow, read_row
 from expedition.errors import RecordNotFoundError
 from expedition.recording import layout, outcomes
+from expedition.recording.plain_files import open_plain
 
 INDEX_FILE = Path(".expedition") / "index.sqlite"
 """Where the index is, below the archive root."""
 
-VERSION = 3
+VERSION = 4
 """Counted up when rows or their packing change. An older index is made anew, a newer one is left alone."""
 
 SETTLING = 2_000_000_000
@@ -253,7 +254,7 @@ def index_root(root: Path) -> Path | None:
 
 def _is_made(file: Path) -> bool:
     try:
-        with open(file, "rb") as stream:
+        with open_plain(file) as stream:
             return stream.read(len(layout.IGNORE_TEXT)) == layout.IGNORE_TEXT
     except OSError:
         return False

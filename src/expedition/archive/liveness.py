@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expedition.archive.shapes import is_count, is_writer
 from expedition.recording import layout, outcomes
 from expedition.recording.writer import host_identity
 
@@ -31,7 +32,10 @@ def derive_status(meta: Mapping[str, Any], run_folder: Path, sweep_folder: Path)
     if boot and process.get("boot_id") and process["boot_id"] != boot:
         return outcomes.CRASHED
     if not process.get("writer"):
-        return outcomes.RUNNING if process_exists(int(process.get("pid", 0))) else outcomes.CRASHED
+        pid = process.get("pid", 0)
+        return outcomes.RUNNING if is_count(pid) and process_exists(pid) else outcomes.CRASHED
+    if not is_writer(process["writer"]):  # it would name a file elsewhere
+        return outcomes.CRASHED
     lock = sweep_folder / layout.JOURNALS_FOLDER / f"{process['writer']}.lock"
     return outcomes.RUNNING if is_held(lock) else outcomes.CRASHED
 
@@ -39,7 +43,8 @@ def derive_status(meta: Mapping[str, Any], run_folder: Path, sweep_folder: Path)
 def is_held(lock: Path) -> bool:
     """Whether some process holds the lock file; probing changes nothing, a missing file is not held."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
+        # A pipe of that name would keep whoever opens it waiting, and a link may lead anywhere.
+        descriptor = os.open(lock, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
         return False
     try:
@@ -79,6 +84,8 @@ def process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except OverflowError:  # no system has such numbers
         return False
     except OSError:
         return True

@@ -7,10 +7,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from expedition.archive import shapes
 from expedition.archive.versions import check_version, of_version
 from expedition.errors import DamagedError
 from expedition.recording import layout
+from expedition.recording.plain_files import read_plain
 
+_MEMBERS = (
+    ("tags", shapes.are_texts),
+    ("notes", shapes.are_texts),
+    ("series", shapes.are_series),
+    ("annotations", shapes.are_annotations),
+    ("artifacts", shapes.are_artifacts),
+    ("derived", lambda value: isinstance(value, dict)),
+    ("children", lambda value: isinstance(value, list)),
+    ("inputs", lambda value: isinstance(value, list)),
+    ("index", lambda value: value == -1 or shapes.is_count(value)),  # that of a summary is -1
+    ("replicate", shapes.is_count),
+    ("attempt", shapes.is_count),
+)
 _META_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("id", "key", "status", "sweep", "start"), str),
     **dict.fromkeys(("index", "replicate", "attempt", "seed"), int),
@@ -39,6 +54,9 @@ def check_meta(meta: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, kinds in _META_TYPES.items():
         if name not in meta or not isinstance(meta[name], kinds):
             raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
+    wrong = shapes.wrong_member(meta, _MEMBERS)
+    if wrong is not None:
+        raise DamagedError(f"{file} is damaged: its member {wrong!r} is not as it should be")
     experiment, error = meta["experiment"], meta["outcome"].get("error")
     good = all(isinstance(experiment.get(name), str) for name in ("name", "namespace"))
     good = good and all(isinstance(about, dict) and "value" in about for about in meta["parameters"].values())
@@ -67,7 +85,7 @@ def _is_edit(edit: Any) -> bool:
 def load_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `FileNotFoundError`, or `DamagedError` naming the file."""
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
     except NotADirectoryError:
         raise FileNotFoundError(str(path)) from None
     return parse_json(content, path)

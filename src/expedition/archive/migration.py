@@ -20,6 +20,7 @@ from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import read_journal
+from expedition.recording.plain_files import read_plain
 
 
 class Migration(NamedTuple):
@@ -80,7 +81,7 @@ def _of_single_run(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 def _renewed(file: Path) -> tuple[Path, dict[str, Any]] | None:
     """The content of an old meta file or manifest as a file of now has it."""
     try:
-        content = parse_json(file.read_bytes(), file)
+        content = parse_json(read_plain(file), file)
     except FileNotFoundError:
         return None
     if not is_old(content):

@@ -34,7 +34,7 @@ FIRST_FACTS = (
     "error_message",
     "version",
 )
-LAST_FACTS = ("left_out", "process", "from_journal", "size", "files", "problem", "repeats")
+LAST_FACTS = ("left_out", "process", "from_journal", "size", "files", "problem", "repeats", "code")
 """Attributes of a row as they are packed, before and after its parameters and stored values, in their own order.
 
 A change of these is another version of the index.
@@ -45,7 +45,9 @@ _TUPLES = tuple(map(_FACTS.index, ("tags", "notes", "left_out")))
 _PROCESS = _FACTS.index("process")
 _DECODER = json.JSONDecoder()
 _NOWHERE: dict[str, Any] = {}  # one for all the rows that have an end
-_REPEATED = tuple(map(_FACTS.index, ("status", "experiment", "namespace", "reason", "error_type", "version")))
+_REPEATED = tuple(
+    map(_FACTS.index, ("status", "experiment", "namespace", "reason", "error_type", "version", "code"))
+)
 
 
 class NameList:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from expedition.archive.last_lines import LastLines, read_last_lines
+from expedition.archive.last_lines import LONGEST, LastLines, read_last_lines
 from expedition.archive.liveness import derive_status
 from expedition.archive.meta_file import check_meta, parse_json
 from expedition.archive.recovery import edited_data
@@ -127,6 +127,15 @@ class RunRecord:
         return found
 
     @property
+    def attempts(self) -> list[RunRecord]:
+        """The records of the earlier attempts of the run, first to last; unreadable ones are left out."""
+        found: list[RunRecord] = []
+        for path, files in self._files.attempts() if self.attempt else ():
+            with contextlib.suppress(RecordNotFoundError, DamagedError):
+                found.append(RunRecord(path, sweep=self.sweep_path, files=files))
+        return sorted(found, key=lambda record: record.attempt)
+
+    @property
     def started(self) -> datetime:
         """When the run began (UTC)."""
         return datetime.fromisoformat(self.meta["start"])
@@ -170,8 +179,18 @@ class RunRecord:
         return dict(found) if isinstance(found, dict) else None
 
     @property
+    def code(self) -> str:
+        """The digest of the code of its experiment, 12 hexadecimal digits; empty where it was not recorded."""
+        return str(self.meta.get("code", ""))
+
+    @property
     def inputs(self) -> list[dict[str, Any]]:
-        """What the run read of other runs, each with `kind`, `key`, `sweep`, `folder` and `status` as it was then."""
+        """What the run read, in the order of its reading, as it was then.
+
+        Of a `kind` ``file`` or ``folder`` there are `path` (below the folder of the project, else absolute),
+        `sha256`, `size`, `mtime`, and of folders `files`; of a ``run`` `key`, `sweep`, `folder`, `status`, `attempt`
+        and `start`.
+        """
         found = self._journal.inputs if self._open_end else self.meta.get("inputs", [])
         return [dict(one) for one in found if isinstance(one, dict)]
 
@@ -307,26 +326,28 @@ class RunRecord:
 
     @property
     def log(self) -> str:
-        """What the run printed, warned and logged."""
-        path = self._log_file()
-        try:
-            return path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        """What the run printed, warned and logged, as a whole; of a long one see `last_lines` and `log_file`."""
+        path = self.log_file
+        return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
 
-    def last_lines(self, count: int) -> LastLines:
-        """Return the last `count` lines of `log`, and how many there are before them, however long it is."""
-        path = self._log_file()
-        try:
-            return read_last_lines(path, count)
-        except FileNotFoundError:
-            return LastLines([], 0)
+    @property
+    def log_file(self) -> Path | None:
+        """The file that `log` reads, None without one; of a run in a zip it is unpacked.
 
-    def _log_file(self) -> Path:
+        Raises `DamagedError` when it is a link.
+        """
         path = self._files.folder_with(layout.LOG_FILE) / layout.LOG_FILE
         if path.is_symlink():
             raise DamagedError(f"{path} is a link, which no archive holds: it may lead anywhere")
-        return path
+        return path if path.is_file() else None
+
+    def last_lines(self, count: int, *, most: int = LONGEST) -> LastLines:
+        """Return the last `count` lines of `log`, and how many there are before them, however long it is.
+
+        Of lines that take more than `most` bytes the last part is returned.
+        """
+        path = self.log_file
+        return LastLines([], 0) if path is None else read_last_lines(path, count, most=most)
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

@@ -15,6 +15,7 @@ from expedition.archive.replay import is_open, replay
 from expedition.archive.sweep import RunEntry, SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
+from expedition.recording.inputs import in_line
 from expedition.recording.meta import error_line
 from expedition.recording.store import flatten
 
@@ -74,6 +75,8 @@ def line_of(sweep: SweepFolder, entry: RunEntry, found: FoundRun) -> dict[str, A
     parameters = edited_parameters(meta)
     if parameters is not None:
         line["parameters"] = parameters
+    if meta.get("code"):
+        line["code"] = meta["code"]
     return line
 
 
@@ -89,7 +92,9 @@ def _recorded(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     journal = replay(folder)
     data, derived = journal.data, journal.derived
     series, annotations = journal.series, journal.annotations
+    inputs = journal.inputs
     if not is_open(meta):
+        inputs = meta.get("inputs", [])
         derived, annotations = meta.get("derived", {}), meta.get("annotations", {})
         series = meta.get("series", {})
         if meta.get("edits"):
@@ -99,7 +104,8 @@ def _recorded(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
             # The file nests groups; the journal knows in which order the values were stored.
             order = {**dict.fromkeys(name for name in data if name in stored), **stored}
             data = {name: stored[name] for name in order}
-    return {"data": data, "series": series, "derived": derived, "annotations": annotations}
+    found = {"data": data, "series": series, "derived": derived, "annotations": annotations}
+    return found | ({"inputs": in_line(inputs)} if inputs else {})
 
 
 def edited_data(data: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expedition.archive.shapes import is_count, is_int64
 from expedition.recording import layout, outcomes
 from expedition.recording.journal import read_journal
 
@@ -50,7 +51,7 @@ def replay(folder: Path) -> Recorded:
     for event in read_journal(folder / layout.JOURNAL_FILE, damaged=found.damaged):
         kind = event.get("e")
         members = _MEMBERS.get(str(kind))
-        if members is None or not _has(event, members):
+        if members is None or not _has(event, members) or (kind == "track" and not is_entry(event)):
             continue
         if kind == "track":
             series = found.series.get(event["n"])
@@ -61,14 +62,15 @@ def replay(folder: Path) -> Recorded:
             found.data[event["k"]] = event["v"]
         elif kind == "drop":
             found.data.pop(event["k"], None)
-        elif kind == "commit":
+        elif kind == "commit" and is_count(event["size"]):
             found.artifacts[event["name"]] = {k: event[k] for k in ("name", "size", "sha256", "kind")}
         elif kind == "open":
             found.artifacts.setdefault(event["name"], {"name": event["name"], "kind": "file"})
         elif kind == "derived":
             found.derived[event["k"]] = event["v"]
         elif kind == "annotate":
-            found.annotations.setdefault(event["k"], {}).update(event["v"])
+            said = {name: text for name, text in event["v"].items() if isinstance(text, str)}
+            found.annotations.setdefault(event["k"], {}).update(said)
         elif kind == "tag":
             found.tags.append(event["v"])
         elif kind == "note":
@@ -80,7 +82,12 @@ def replay(folder: Path) -> Recorded:
 
 def is_entry(event: Mapping[str, Any]) -> bool:
     """Tell whether an event of a journal is an entry of a series."""
-    return event.get("e") == "track" and _has(event, _MEMBERS["track"])
+    return (
+        event.get("e") == "track"
+        and _has(event, _MEMBERS["track"])
+        and is_int64(event["s"])
+        and is_int64(event["t"])
+    )
 
 
 def _has(event: Mapping[str, Any], members: Mapping[str, type]) -> bool:

@@ -13,6 +13,7 @@ from expedition.archive.commits import Reading, latest_commits
 from expedition.archive.edit_lines import OPTIONAL, follow
 from expedition.archive.edits import finish_edit
 from expedition.archive.meta_file import load_meta
+from expedition.archive.replay import is_entry
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
@@ -76,7 +77,7 @@ def _lost_observations(folder: Path, series: Mapping[str, Mapping[str, Any]]) ->
         return []
     counts = dict.fromkeys(series, 0)
     for event in read_journal(folder / layout.JOURNAL_FILE):
-        if event.get("e") == "track" and event.get("n") in counts:
+        if is_entry(event) and event["n"] in counts:
             counts[event["n"]] += 1
     return [
         f"{folder.name}: {about['n'] - counts[name]:,} of {about['n']:,} entries of the series {name} are lost"

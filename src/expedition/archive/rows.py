@@ -63,6 +63,7 @@ class RunRow:
     left_out : names of parameters (``params/…``) and stored values (``data/…``) that are too long for a row.
     size : bytes of the run folder with everything in it. files : how many files these are.
     repeats : `reference` of the past run that it repeats; None when it repeats none.
+    code : digest of the code of its experiment, empty where it was not recorded.
     source : what gives its files, where the run is in a zip and `path` says where in it; else None.
     among : the names of all runs of its archive, by which a name means the same for each of them; None for a row alone.
     """
@@ -97,6 +98,7 @@ class RunRow:
     files: int = 0
     problem: str = ""
     repeats: str | None = None
+    code: str = ""
     source: RunFiles | None = field(default=None, repr=False, compare=False)
     among: ArchiveNames | None = field(default=None, repr=False, compare=False)
 
@@ -313,6 +315,7 @@ ATTRIBUTES = {
             "seed",
             "testing",
             "version",
+            "code",
             "reason",
             "size",
             "files",
@@ -329,7 +332,7 @@ ATTRIBUTES = {
 }
 """What the select language calls the facts about a run, and their attributes."""
 
-_OPTIONAL = frozenset({"reason", "error_type", "error_message", "version", "problem"})
+_OPTIONAL = frozenset({"reason", "error_type", "error_message", "version", "problem", "code"})
 """Attributes that are empty where a run has nothing of the kind, for which the select language has None."""
 
 MOMENTS = frozenset({"started", "stopped", "run.started", "run.stopped"})
@@ -474,6 +477,7 @@ def read_row(
         files=files,
         problem=_without_root(problem, path, sweep_path, namespace),
         repeats=_reference_of(record.repeats),
+        code=record.code,
         source=source,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 from expedition.errors import DamagedError
 from expedition.recording import layout
+from expedition.recording.plain_files import read_plain
 
 
 class RunFiles(Protocol):
@@ -49,6 +51,10 @@ class RunFiles(Protocol):
         """Yield the places of the runs that the run ran inside of it, and their files, in no order."""
         ...
 
+    def attempts(self) -> Iterator[tuple[Path, RunFiles]]:
+        """Yield the places of the earlier attempts, and their files, in no order."""
+        ...
+
 
 class FolderFiles:
     """The files of a run that has a folder of its own: they stand there."""
@@ -60,7 +66,7 @@ class FolderFiles:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        return (self._folder / name).read_bytes()
+        return read_plain(self._folder / name)
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a file of the run folder."""
@@ -72,10 +78,10 @@ class FolderFiles:
 
     def read_of_sweep(self, sweep: Path, name: str) -> bytes:
         """Return the content of a file of the sweep folder; one to which a link leads from there is none of it."""
-        file = (sweep / name).resolve()
-        if not file.is_relative_to(sweep.resolve()):
+        file = Path(os.path.realpath(sweep / name))  # `Path.resolve` raises RuntimeError for a loop of links
+        if not file.is_relative_to(os.path.realpath(sweep)):
             raise DamagedError(f"{sweep}: the file {name!r} lies outside of the sweep folder")
-        return file.read_bytes()
+        return read_plain(file)
 
     def folder_with(self, *names: str) -> Path:
         """Return the run folder."""
@@ -94,7 +100,14 @@ class FolderFiles:
 
     def children(self) -> Iterator[tuple[Path, RunFiles]]:
         """Yield the folders below ``children/``."""
-        folder = self._folder / layout.CHILDREN_FOLDER
+        return self._below(layout.CHILDREN_FOLDER)
+
+    def attempts(self) -> Iterator[tuple[Path, RunFiles]]:
+        """Yield the folders below ``attempts/``."""
+        return self._below(layout.ATTEMPTS_FOLDER)
+
+    def _below(self, name: str) -> Iterator[tuple[Path, RunFiles]]:
+        folder = self._folder / name
         for path in folder.iterdir() if folder.is_dir() else ():
             yield path, FolderFiles(path)
 
@@ -133,7 +146,9 @@ class _PathsInFolder(NamedPaths):
         """Return the path of a file in the folder. Raises `DamagedError` for one behind a link."""
         path = self._folder / name
         # By the rule of committing: a folder may be a link to another one of the run.
-        if path.is_symlink() or not path.parent.resolve().is_relative_to(self._folder.resolve()):
+        if path.is_symlink() or not Path(os.path.realpath(path.parent)).is_relative_to(
+            os.path.realpath(self._folder)
+        ):
             raise DamagedError(
                 f"{path} is a link or behind one, which leads out of the run: put the file in its place, or leave it"
             )

@@ -12,6 +12,7 @@ from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.journal import parse_line
+from expedition.recording.plain_files import read_plain
 
 _MARKS = frozenset({layout.META_FILE, layout.DATA_FILE, layout.JOURNAL_FILE, layout.LOG_FILE})
 """Files of a run. One of them at the top of a sweep folder says that this may be a run folder as well."""
@@ -93,7 +94,7 @@ def folders_of(sweep: Path) -> RunFolders:
     return RunFolders(
         top,
         lambda folder: os.path.isfile(os.path.join(sweep, folder, layout.META_FILE)),
-        lambda: planned_folders(lambda name: (sweep / name).read_bytes(), sweep),
+        lambda: planned_folders(lambda name: read_plain(sweep / name), sweep),
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from expedition.archive.replay import is_entry
 from expedition.archive.run_files import RunFiles
 from expedition.errors import DamagedError, NameNotFoundError, near_matches
 from expedition.recording import layout
 from expedition.recording.journal import read_journal
+from expedition.recording.plain_files import open_plain
 from expedition.values import decode
 
 if TYPE_CHECKING:
@@ -30,6 +32,63 @@ class SeriesValues(NamedTuple):
     value: np.ndarray[Any, Any]
 
 
+class SeriesEntries(Sequence[tuple[int, int, Any]]):
+    """Step, time (µs since the epoch) and tagged value of each entry of a series, kept as columns.
+
+    As objects of its journal a million entries would take half a gigabyte, so they take 50 MB.
+    """
+
+    __slots__ = ("_steps", "_times", "values")
+
+    def __init__(self) -> None:
+        self._steps: array[int] | list[int] = array("q")
+        self._times: array[int] | list[int] = array("q")
+        self.values: list[Any] = []
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Append the entry that an event of a journal is."""
+        self._steps = _appended(self._steps, event["s"])
+        self._times = _appended(self._times, event["t"])
+        self.values.append(event["v"])
+
+    @property
+    def steps(self) -> np.ndarray[Any, Any]:
+        """The steps as int64. Raises `OverflowError` for those that no run has recorded."""
+        import numpy as np
+
+        return np.array(self._steps, dtype=np.int64)
+
+    @property
+    def times(self) -> np.ndarray[Any, Any]:
+        """The times as datetime64[us]. Raises `OverflowError` as `steps` does."""
+        import numpy as np
+
+        return np.array(self._times, dtype=np.int64).view("datetime64[us]")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, int, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, int, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return list(zip(self._steps[index], self._times[index], self.values[index], strict=True))
+        return self._steps[index], self._times[index], self.values[index]
+
+    def __iter__(self) -> Iterator[tuple[int, int, Any]]:
+        return zip(self._steps, self._times, self.values, strict=True)
+
+
+def _appended(column: array[int] | list[int], number: int) -> array[int] | list[int]:
+    try:
+        column.append(number)
+    except OverflowError:  # a journal that no run has written
+        return [*column, number]
+    return column
+
+
 class SeriesReader(Mapping[str, SeriesValues]):
     """The series of one run folder by name."""
 
@@ -38,46 +97,43 @@ class SeriesReader(Mapping[str, SeriesValues]):
         self._files = files
 
     @cached_property
-    def _events(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
+    def _entries(self) -> dict[str, SeriesEntries]:
+        found: dict[str, SeriesEntries] = {}
         folder = self._files.folder_with(layout.JOURNAL_FILE)
         for event in read_journal(folder / layout.JOURNAL_FILE):
             if is_entry(event):
-                found.setdefault(event["n"], []).append(event)
+                name = event["n"]
+                if name not in found:
+                    found[name] = SeriesEntries()
+                found[name].add(event)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._events)
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._events  # what Mapping has would read the series
+        return name in self._entries  # what Mapping has would read the series
 
-    def entries(self, name: str) -> list[tuple[int, int, Any]]:
+    def entries(self, name: str) -> SeriesEntries:
         """Return step, time (µs since the epoch) and tagged value of each entry; no file of arrays is read.
 
         Raises `NameNotFoundError`.
         """
-        if name not in self._events:
+        if name not in self._entries:
             raise self._unknown(name)
-        return [(event["s"], event["t"], event["v"]) for event in self._events[name]]
+        return self._entries[name]
 
     def _unknown(self, name: str) -> NameNotFoundError:
-        return NameNotFoundError(f"{self._folder} has no series {name!r}{near_matches(name, self._events)}")
+        return NameNotFoundError(f"{self._folder} has no series {name!r}{near_matches(name, self._entries)}")
 
     def __getitem__(self, name: str) -> SeriesValues:
-        import numpy as np
-
+        entries = self.entries(name)
         try:
-            events = self._events[name]
-        except KeyError:
-            raise self._unknown(name) from None
-        try:
-            step = np.array([event["s"] for event in events], dtype=np.int64)
-            time = np.array([event["t"] for event in events], dtype="datetime64[us]")
-            value = stack_values([self._value(event["v"]) for event in events])
+            step, time = entries.steps, entries.times
+            value = stack_values([self._value(tagged) for tagged in entries.values])
         except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
             if isinstance(error, DamagedError):
                 raise
@@ -97,7 +153,7 @@ class SeriesReader(Mapping[str, SeriesValues]):
             return decode(tagged, folder=self._files.folder_for(tagged))
         dtype, shape = np.dtype(tagged["d"]), tuple(tagged["sh"])
         size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        with open(self._files.folder_with(layout.SERIES_FILE) / layout.SERIES_FILE, "rb") as stream:
+        with open_plain(self._files.folder_with(layout.SERIES_FILE) / layout.SERIES_FILE) as stream:
             there = os.fstat(stream.fileno()).st_size  # no more is asked for, whatever the journal says
             stream.seek(tagged["o"])
             content = stream.read(size) if size <= there else b""

@@ -10,11 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from expedition.archive.shapes import are_objects, are_texts, is_count, wrong_member
 from expedition.archive.versions import check_version, of_version
 from expedition.errors import DamagedError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import append_line, read_journal
+from expedition.recording.plain_files import read_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,32 @@ class RunEntry:
     absent: tuple[str, ...] = ()
 
 
+_MEMBERS = (
+    ("swept", are_texts),
+    ("parameters", are_objects),
+    ("runs", lambda rows: all(isinstance(row, dict) for row in rows)),
+    ("options", lambda value: isinstance(value, dict)),
+    ("provenance", lambda value: isinstance(value, dict)),
+)
+_LINE_MEMBERS = (
+    ("parameters", are_objects),
+    ("constants", lambda value: isinstance(value, dict)),
+    ("runs", lambda rows: isinstance(rows, list) and all(isinstance(row, dict) for row in rows)),
+)
+"""Members of the lines of invocations; a line with others is passed over, as one with a wrong checksum is."""
+
+
+def _is_entry(entry: RunEntry) -> bool:
+    texts = (entry.id, entry.key, entry.folder, *entry.absent)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and "\0" not in entry.folder
+        and is_count(entry.index)
+        and is_count(entry.replicate)
+        and isinstance(entry.params, dict)
+    )
+
+
 @dataclass(frozen=True)
 class SweepFolder:
     """A sweep folder at rest or in use; reading it changes nothing.
@@ -53,7 +81,7 @@ class SweepFolder:
         """
         file = Path(path) / layout.SWEEP_FILE
         try:
-            text = file.read_bytes()
+            text = read_plain(file)
         except FileNotFoundError:
             raise DamagedError(f"{path} is no sweep folder: it has no {layout.SWEEP_FILE}") from None
         return cls.parse(text, Path(path))
@@ -76,6 +104,9 @@ class SweepFolder:
         for name, kind in (("parameters", dict), ("swept", list), ("runs", list)):
             if not isinstance(manifest.get(name), kind):
                 raise DamagedError(f"{file} is damaged: its member {name!r} is missing or of a wrong type")
+        wrong = wrong_member(manifest, _MEMBERS)
+        if wrong is not None:
+            raise DamagedError(f"{file} is damaged: its member {wrong!r} is not as it should be")
         return cls(path, manifest)
 
     @classmethod
@@ -152,6 +183,11 @@ class SweepFolder:
             inside = all(not e.folder.startswith("/") and ".." not in e.folder.split("/") for e in entries)
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"{self.path / layout.SWEEP_FILE}: a run is incomplete: {error!r}") from None
+        wrong = next((entry for entry in entries if not _is_entry(entry)), None)
+        if wrong is not None:
+            raise DamagedError(
+                f"{self.path / layout.SWEEP_FILE}: run {wrong.index!r:.50} is not as it should be"
+            )
         if not inside:
             raise DamagedError(
                 f"{self.path / layout.SWEEP_FILE}: a run folder lies outside of the sweep folder"
@@ -163,7 +199,8 @@ class SweepFolder:
 
     def invocations(self) -> Iterator[dict[str, Any]]:
         """Yield the line of every invocation that worked on this sweep, first to last."""
-        return read_journal(self.path / layout.INVOCATIONS_FILE)
+        lines = read_journal(self.path / layout.INVOCATIONS_FILE)
+        return (line for line in lines if wrong_member(line, _LINE_MEMBERS) is None)
 
     def add_invocation(self, line: Mapping[str, Any]) -> None:
         """Append one invocation, with the runs that it adds to the design under ``runs``."""

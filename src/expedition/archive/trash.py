@@ -22,6 +22,7 @@ from expedition.archive.index import index_root
 from expedition.errors import DamagedError, ExperimentError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.plain_files import read_plain
 
 TRASH_FOLDER = Path(".expedition") / "trash"
 """Where the trash is, below the archive root."""
@@ -77,7 +78,7 @@ def archive_base(root: Path) -> Path:
 def _above_namespace(sweep: Path) -> Path:
     """The folder that the namespace of a sweep begins in; that around the sweep folder when it was moved."""
     try:
-        namespace = json.loads((sweep / layout.SWEEP_FILE).read_bytes())["experiment"]["namespace"].split("/")
+        namespace = json.loads(read_plain(sweep / layout.SWEEP_FILE))["experiment"]["namespace"].split("/")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return sweep.parent
     if sweep.parts[-1 - len(namespace) : -1] != tuple(namespace):
@@ -135,7 +136,7 @@ class Trash:
         """Return what a deletion took and is still in the trash. Raises `DamagedError`."""
         file = self.folder / f"{entry}.json"
         try:
-            manifest = json.loads(file.read_bytes())
+            manifest = json.loads(read_plain(file))
             if manifest["format"] != TRASH_FORMAT:
                 raise KeyError("format")
             deleted = datetime.fromisoformat(manifest["deleted"])
@@ -157,13 +158,17 @@ class Trash:
                     f"{file} is damaged: runs of {place!r} must be a number from 0 on, not {runs!r}"
                 )
             path = self.folder / entry / place
-            link = _first_link(self.folder, f"{entry}/{place}")
+            try:
+                link = _first_link(self.folder, f"{entry}/{place}")
+                is_there = path.is_dir()
+            except (OSError, ValueError) as error:  # names that are too long, or that no file system has
+                raise DamagedError(f"{file} is damaged: {place!r:.100} is no place: {error!r:.200}") from None
             if link is not None:
                 raise DamagedError(
                     f"{link} is a link, which no trash holds: it may lead anywhere; nothing of {entry} comes back "
                     f"until it is gone"
                 )
-            if path.is_dir():
+            if is_there:
                 found.append(Trashed(entry, deleted, place, path, about))
         return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expedition.errors import DamagedError, RecordNotFoundError
+from expedition.recording.plain_files import open_plain
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo
@@ -235,7 +236,7 @@ class ZipOutput:
         """Add a file, deflated unless that saves nothing. Raises `OSError`."""
         import zipfile
 
-        with open(source, "rb") as file:
+        with open_plain(source) as file:
             status = os.fstat(file.fileno())
             info = self._info(name, status.st_mtime)
             head = file.read(_BLOCK)

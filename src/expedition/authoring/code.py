@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import functools
 import hashlib
 import inspect
 import os
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from expedition.errors import UnstorableError
 
 _PLAIN = (str, bytes, int, float, complex, type(None))
 _DESCRIPTORS = (staticmethod, classmethod, property, functools.cached_property)
+_GENERATED = ("<", dataclasses.__file__, reprlib.__file__)
+"""Files of methods that dataclasses make: they follow from the source of the class."""
 _OWN_PACKAGE = Path(os.path.realpath(__file__)).parents[1]
 _LIBRARIES = frozenset({"site-packages", "dist-packages", "node_modules", ".venv", ".tox", ".nox"})
 
@@ -72,13 +76,15 @@ class Reached:
 
 def reach(
     function: Callable[..., Any],
-    *,
+    *others: Callable[..., Any],
     root: Path,
     held: Iterable[Mapping[str, Any]] = (),
     variables: Collection[str] = (),
     is_exact: bool = True,
 ) -> Reached:
     """Return the code of a function and of everything of the project at `root` that it names, directly or not.
+
+    `others` are functions that count with it, as far as they are of the project.
 
     Names are those in its bytecode: globals, what it closes over, what it imports when it is called, and attributes
     of modules of the project. Decorated functions count with their decorators, and so do methods, defaults, base
@@ -91,7 +97,19 @@ def reach(
     walk = _Walk(Path(os.path.realpath(root)), spaces, frozenset(variables), is_exact)
     walk.take(function, "", walk.found.constants, is_wanted=True)
     walk.finish()
+    for other in others:
+        walk.take(other, "", walk.found.closed_over)
+        walk.finish()
     return walk.found
+
+
+def is_of_project(function: Callable[..., Any], root: Path, *, as_written: bool = False) -> bool:
+    """Tell whether a function, or what it wraps, is written in a file of the project at `root`.
+
+    With `as_written` what it wraps does not count.
+    """
+    file = _file_of(function if as_written else inspect.unwrap(function))
+    return file is not None and _is_below(file, Path(os.path.realpath(root)))
 
 
 class _Walk:
@@ -125,13 +143,13 @@ class _Walk:
             if self._is_exact or not is_constant:
                 into[label] = value
             return
-        if isinstance(value, ModuleType) or id(value) in self._seen:
+        if isinstance(value, ModuleType) or id(value) in self._seen or value is os.environ:
             return
         self._seen[id(value)] = value
         if isinstance(value, FunctionType):
             if is_wanted or self._is_of_project(value):
                 self._waiting.append(value)
-            elif not value.__code__.co_filename.startswith("<"):  # as the methods that dataclasses make
+            elif not value.__code__.co_filename.startswith(_GENERATED):
                 # What a decorator of a library made may have a function of the project inside.
                 self._take_all(_closed_over(value), label, into)
         elif isinstance(value, type):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from expedition.authoring import design as designs
 from expedition.authoring import distributions
@@ -15,6 +15,7 @@ from expedition.authoring.design import Design
 from expedition.authoring.extending import make_extended, set_base
 from expedition.authoring.inherit import from_formula
 from expedition.authoring.interpolation import Interpolated, interpolate, read_inside
+from expedition.authoring.limits import check_retries, check_timeout
 from expedition.authoring.names import check_namespace
 from expedition.authoring.specs import INCLUDE, INCLUDES, REMARKS, SPECIAL, Base, Include, Written, mark
 from expedition.authoring.text import load_document
@@ -27,11 +28,14 @@ KEYS = (
     "description",
     "include",
     "tags",
+    "timeout",
+    "retries",
     "parameters",
     "sweep",
     "replicates",
     "paired",
 )
+_Number = TypeVar("_Number", int, float)
 _DISTRIBUTIONS = ("uniform", "loguniform", "integers", "choice", "normal")
 _SAMPLES = ("random", "latin_hypercube", "sobol")
 _DESIGNS = ("grid", "zipped", "points", *_SAMPLES)
@@ -112,6 +116,8 @@ class _Config:
         spec = mark(function)
         spec.namespace = self._namespace()
         spec.tags = tuple(self._texts("tags"))
+        spec.timeout = self._limit("timeout", check_timeout)
+        spec.retries = self._limit("retries", check_retries)
         spec.replicates, spec.paired = self._replicates()
         spec.designs = tuple(self._designs())
         spec.is_written, spec.sweep_place = True, self._at("sweep")
@@ -146,6 +152,12 @@ class _Config:
         except ExperimentError as error:
             raise ExperimentError(f"{self._at('namespace')}: {error}") from None
         return self._text("namespace")
+
+    def _limit(self, key: str, check: Callable[[object, str], _Number]) -> _Number | None:
+        value = self._values.get(key)
+        if isinstance(value, Interpolated):
+            value = read_inside(value, self._at(key))
+        return None if value is None else check(value, f"{self._at(key)}: {key}")
 
     def _replicates(self) -> tuple[int | None, bool]:
         n, paired = self._values.get("replicates"), self._values.get("paired", False)

@@ -16,7 +16,7 @@ from expedition.errors import ExperimentError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-STANDARD = ("before_run", "after_run", "before_testing")
+STANDARD = ("before_run", "after_run", "on_timeout", "before_testing")
 """Hooks that every run applies: before and after the function, and before the first of them in testing mode."""
 
 _ATTRIBUTE = "__expedition_hooks__"

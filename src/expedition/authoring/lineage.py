@@ -123,6 +123,19 @@ class Lineage:
                 return level.spec.replicates, level.spec.paired
         return 1, False
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that one attempt of a run may take, as the nearest level says; None for any."""
+        for level in reversed(self.levels):
+            if level.spec.timeout is not None:
+                return level.spec.timeout or None
+        return None
+
+    @property
+    def retries(self) -> int:
+        """How often a run that failed is tried again, as the nearest level says."""
+        return next((lv.spec.retries for lv in reversed(self.levels) if lv.spec.retries is not None), 0)
+
     def special(self, name: str) -> Any:
         """The value of a special variable (``__DEBUG__``) of the nearest file that assigns it, None when none does."""
         for level in reversed(self.levels):

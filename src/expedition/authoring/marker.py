@@ -18,6 +18,7 @@ from expedition.authoring.analysis import mark_analysis
 from expedition.authoring.design import Design, from_parametrize
 from expedition.authoring.extending import make_extended, set_base
 from expedition.authoring.hooks import check_hook_name, mark_hook
+from expedition.authoring.limits import check_retries, check_timeout
 from expedition.authoring.names import check_namespace
 from expedition.authoring.specs import INCLUDES, UNNAMED, Base, Include, mark
 from expedition.authoring.stages import mark_stage
@@ -34,7 +35,14 @@ class ExperimentMarker:
     def __call__(self, function: F, /) -> F: ...
     @overload
     def __call__(
-        self, /, *, name: str | None = ..., namespace: str | None = ..., tags: Sequence[str] = ...
+        self,
+        /,
+        *,
+        name: str | None = ...,
+        namespace: str | None = ...,
+        tags: Sequence[str] = ...,
+        timeout: float | None = ...,
+        retries: int | None = ...,
     ) -> Callable[[F], F]: ...
     def __call__(
         self,
@@ -44,13 +52,19 @@ class ExperimentMarker:
         name: str | None = None,
         namespace: str | None = None,
         tags: Sequence[str] = (),
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> F | Callable[[F], F]:
-        """Mark a function as an experiment, optionally with a name, a namespace and tags.
+        """Mark a function as an experiment, optionally with a name, a namespace, tags and limits.
 
         `name` stands in tables instead of the function's name. `namespace` is the folder below the archive
-        root, ``/`` making sub-folders. `tags` are recorded with every run.
+        root, ``/`` making sub-folders. `tags` are recorded with every run. `timeout` is how many seconds one
+        attempt of a run may take, set-up included; 0 for any. `retries` is how often a run that failed, or took
+        too long, is tried again. What an experiment extends gives the limits that it does not give itself;
+        ``--run-timeout`` and ``--run-retries`` go before both.
 
-        Raises `ExperimentError` for a name or tags that are no texts, or a namespace that would leave the archive.
+        Raises `ExperimentError` for a name or tags that are no texts, a namespace that would leave the archive,
+        or limits that are no numbers of at least 0.
         """
         if function is not None:
             mark(function)
@@ -63,12 +77,16 @@ class ExperimentMarker:
             raise ExperimentError(f"experiment tags must be a list of texts, but got tags={tags!r}")
         if namespace is not None:
             check_namespace(namespace)
+        seconds = None if timeout is None else check_timeout(timeout, "@experiment(timeout=…)")
+        times = None if retries is None else check_retries(retries, "@experiment(retries=…)")
 
         def decorate(decorated: F) -> F:
             spec = mark(decorated)
             spec.name = name if name is not None else spec.name
             spec.namespace = namespace if namespace is not None else spec.namespace
             spec.tags = (*spec.tags, *tags)
+            spec.timeout = seconds if seconds is not None else spec.timeout
+            spec.retries = times if times is not None else spec.retries
             return decorated
 
         return decorate
@@ -122,6 +140,8 @@ class ExperimentMarker:
         name: str | None = None,
         namespace: str | None = None,
         tags: Sequence[str] = (),
+        timeout: float | None = None,
+        retries: int | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return an experiment that is another one with the variables, sweeps and hooks of this file over its own.
@@ -144,7 +164,7 @@ class ExperimentMarker:
             raise ExperimentError(f"experiment.extend takes the path of an experiment file, but got {base!r}")
         caller = sys._getframe(1)
         reference = Base(base, Path(caller.f_globals["__file__"]).resolve(), caller.f_lineno)
-        settings = self(name=name, namespace=namespace, tags=tags)
+        settings = self(name=name, namespace=namespace, tags=tags, timeout=timeout, retries=retries)
 
         def extended(function: Any) -> Any:
             set_base(settings(function), reference, params or {})

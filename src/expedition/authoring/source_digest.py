@@ -16,8 +16,10 @@ _NO_MEANING = frozenset({"ctx", "kind", "type_comment"})
 """Members of a syntax tree that follow from the others, or that no code can see."""
 
 
-def digest_of(item: Any) -> str:
-    """Return a hash of a function or class that layout, comments, docstrings and our decorators do not change.
+def digest_of(item: Any, *, with_signature: bool = True) -> str:
+    """Return a hash of a function or class that layout, comments, docstrings, our decorators and marks do not change.
+
+    Without `with_signature` the defaults and annotations of its arguments do not count, which are parameters.
 
     It is the same in every version of Python. Only of what has no source, such as a function that ``exec`` made,
     the hash is one of its bytecode.
@@ -27,22 +29,32 @@ def digest_of(item: Any) -> str:
         if code is not None and code.co_name == "<lambda>":
             text = _lambda_form(code)
         else:
-            text = _normal_form(textwrap.dedent(inspect.getsource(item if code is None else code)))
+            source = textwrap.dedent(inspect.getsource(item if code is None else code))
+            text = normal_form(source, _ours_of(item), with_signature=with_signature)
     except (OSError, TypeError, SyntaxError):
         text = repr((code.co_code, code.co_names, _constants(code))) if code is not None else repr(item)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _normal_form(source: str) -> str:
+def normal_form(source: str, ours: frozenset[str] = frozenset(), *, with_signature: bool = True) -> str:
+    """Return what counts of the source of a function; `ours` are further names of what this package decorates with.
+
+    Raises `SyntaxError`.
+    """
     tree = ast.parse(source)
+    if not with_signature and isinstance(tree.body[0], ast.FunctionDef | ast.AsyncFunctionDef):
+        arguments = tree.body[0].args
+        arguments.defaults, arguments.kw_defaults, tree.body[0].returns = [], [], None
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            argument.annotation = None
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             continue
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         if not isinstance(node, ast.Module):
-            node.decorator_list = [d for d in node.decorator_list if not _is_ours(d)]
+            node.decorator_list = [d for d in node.decorator_list if not _is_ours(d, ours)]
     return _dump(tree)
 
 
@@ -96,11 +108,23 @@ def _members(node: ast.AST) -> Iterator[str]:
             yield f"{name}={_dump(value)}"
 
 
-def _is_ours(decorator: ast.expr) -> bool:
-    """Decorators of this package say how a function is used, and not what it computes."""
+def _is_ours(decorator: ast.expr, ours: frozenset[str]) -> bool:
+    """Decorators of this package, and marks of pytest, say how a function is used, and not what it computes."""
+    path: list[str] = []
     while isinstance(decorator, ast.Call | ast.Attribute):
+        if isinstance(decorator, ast.Attribute):
+            path.append(decorator.attr)
         decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
-    return isinstance(decorator, ast.Name) and decorator.id == "experiment"
+    if not isinstance(decorator, ast.Name):
+        return False
+    is_mark = decorator.id == "pytest" and path[-1:] == ["mark"]
+    return is_mark or decorator.id in ("experiment", "expedition") or decorator.id in ours
+
+
+def _ours_of(item: Any) -> frozenset[str]:
+    """Names by which the file of a function has what this package decorates with."""
+    space = getattr(item, "__globals__", {})
+    return frozenset(n for n, v in list(space.items()) if type(v).__module__ == "expedition.authoring.marker")
 
 
 def _constants(code: CodeType) -> tuple[Any, ...]:

@@ -81,6 +81,8 @@ class ExperimentSpec:
     ----------
     designs : in the order of the decorators on the page, the outermost loop first.
     replicates : how often every point is repeated; None where nothing was said.
+    timeout : seconds that one attempt of a run may take, 0 for any; None where nothing was said.
+    retries : how often a run that failed is tried again; None where nothing was said.
     base : the experiment that this one extends.
     values : of parameters, given to ``extend`` or by a config.
     testing : values of parameters in testing mode.
@@ -95,6 +97,8 @@ class ExperimentSpec:
     designs: tuple[Design, ...] = ()
     replicates: int | None = None
     paired: bool = False
+    timeout: float | None = None
+    retries: int | None = None
     base: Base | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     testing: Mapping[str, Any] = field(default_factory=dict)

@@ -66,7 +66,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Remove the cache of the archive before the runs",
     )
-    add("--why-stale", action="store_true", help="Say why cached results are computed again")
+    add(
+        "--why-stale",
+        action="store_true",
+        help="Say why cached results are computed again, and with --resume why settled runs are",
+    )
+    add(
+        "--run-timeout",
+        metavar="S",
+        help="Seconds that one attempt of a run may take, in place of what experiments say; 0 for any",
+    )
+    add(
+        "--run-retries",
+        metavar="N",
+        help="How often a run that failed is tried again, in place of what experiments say",
+    )
     add("--tag", action="append", default=[], metavar="TAG", help="Tag every run (repeatable)")
     add(
         "--note", action="append", default=[], metavar="TEXT", help="Note something in every run (repeatable)"
@@ -74,7 +88,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--resume",
         action="store_true",
-        help="Go on with the last sweep of each experiment: run only what is not settled or new",
+        help="Go on with the last sweep of each experiment: run only what is new, stale or not settled",
+    )
+    add(
+        "--resume-from",
+        metavar="SWEEP",
+        help="Go on with this sweep instead of the last one: its name, reference such as k3f9, or path",
+    )
+    add("--force", action="store_true", help="With --resume run all selected runs again, settled ones too")
+    add(
+        "--ignore-code",
+        action="store_true",
+        help="With --resume take the code for unchanged: no run is stale for it",
     )
     add(
         "--experiment-validate",
@@ -99,6 +124,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "experiment_snapshot_interval",
         "Seconds between two trajectories of a running sweep, at least; 0 for none before its end",
         default="30",
+    )
+    parser.addini(
+        "experiment_timeout_grace",
+        "Seconds that a run has after its timeout to save its state, before its process is ended",
+        default="10",
     )
     parser.addini(
         "experiment_max_generations",

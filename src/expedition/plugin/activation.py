@@ -61,6 +61,7 @@ def activate(config: pytest.Config) -> None:
     from expedition.plugin.fixtures import RunFixtures
     from expedition.plugin.hooks import ExperimentHooks
     from expedition.plugin.last_failed import LastFailed
+    from expedition.plugin.retries import Retries
     from expedition.plugin.sending import SendableReports
     from expedition.plugin.signals import Signals
 
@@ -86,7 +87,7 @@ def activate(config: pytest.Config) -> None:
     codecs = HookCodecs(config)
     codecs.install()
     manager.register(codecs, "expedition-codecs")
-    signals = Signals()
+    signals = Signals(is_alone=worker is None)
     signals.install()
     hooks = ExperimentHooks(config)
     collection = ExperimentCollection(config, settings, hooks)
@@ -96,27 +97,32 @@ def activate(config: pytest.Config) -> None:
     manager.register(collection, "expedition-collection")
     manager.register(RunFixtures(), "expedition-fixtures")
     manager.register(execution, "expedition-execution")
+    manager.register(Retries(config, settings), "expedition-retries")
     manager.register(SendableReports(), "expedition-sending")
     if worker is not None:
         from expedition.plugin.worker import SweepWorker
+        from expedition.plugin.worker_loop import ORDER, WorkerLoop
 
         manager.register(
             SweepWorker(config, collection, execution, worker["expedition"]), "expedition-worker"
         )
+        if worker.get(ORDER):
+            manager.register(WorkerLoop(execution), "expedition-worker-loop")
     else:
         from expedition.plugin.controller import SweepController
 
-        manager.register(
-            SweepController(config, settings, collection, execution, signals), "expedition-controller"
-        )
+        controller = SweepController(config, settings, collection, execution, signals)
+        manager.register(controller, "expedition-controller")
         if config.option.experiment_validate:
             from expedition.plugin.validation import Validation
 
             manager.register(Validation(config, settings, collection), "expedition-validation")
         if config.getoption("dist", "no") != "no":
-            from expedition.plugin.scheduling import SurvivingSchedulers
+            from expedition.plugin.scheduling import Schedulers
 
-            manager.register(SurvivingSchedulers(), "expedition-scheduling")
+            manager.register(
+                Schedulers(config, settings.archive, controller.restarts), "expedition-scheduling"
+            )
     LastFailed(config, settings.archive, collection).replace_those_of_pytest()
 
 

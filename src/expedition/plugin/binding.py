@@ -22,13 +22,16 @@ class SweepBinding:
     """A plan bound to the sweep folder in which this invocation records its runs.
 
     `attempts` holds the number of the coming attempt of runs that were tried before, by index in the sweep;
-    `skip` the run keys that are settled already.
+    `skip` the run keys that are settled already. `code` is the digest of the code of the experiment. `again` has, by
+    index, the settled runs that run again all the same, with the number of the change of their record that this is.
     """
 
     plan: SweepPlan
     sweep: SweepFolder
     attempts: Mapping[int, int] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
+    code: str = ""
+    again: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.entries: dict[str, RunEntry] = {}

@@ -14,8 +14,9 @@ from expedition.plugin.ending import Ending
 from expedition.plugin.hooks import AppliedHooks
 from expedition.plugin.signals import Signals
 from expedition.plugin.surroundings import Surroundings
-from expedition.recording import Run
+from expedition.recording import Run, outcomes
 from expedition.recording.output import Output
+from expedition.recording.process_state import ProcessState
 
 
 def call_between_hooks(
@@ -37,12 +38,17 @@ def call_between_hooks(
             arguments[argument] = run.params[argument]
     after = hooks.find("after_run")
     before = hooks.find("before_run")
+    on_timeout = hooks.find("on_timeout")
     before_testing = hooks.find("before_testing") if testing else None
     try:
         for hook in (before_testing, before):
             if hook is not None:
                 hook(run)
         result = body(**arguments)
+    except outcomes.RunTimeout:
+        if on_timeout is not None:
+            on_timeout(run)
+        raise
     finally:
         if after is not None:
             after(run)
@@ -69,9 +75,10 @@ def recorded(
     The block may skip or prune the run, or fail as it was expected to; everything else that it raises goes on
     when the record is complete.
     """
-    ending = Ending()
+    ending, state = Ending(), ProcessState()
     try:
         with signals:
+            state.remember()
             surroundings.set_up(run, parameters)
             run.start()
             output.redirect()
@@ -83,5 +90,6 @@ def recorded(
     finally:
         with signals:
             output.release()
+            state.put_back()
             surroundings.put_back()
             ending.record(run, entry)

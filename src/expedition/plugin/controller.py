@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,10 +25,13 @@ from expedition.plugin.live import Progress
 from expedition.plugin.opening import SweepOpening
 from expedition.plugin.publishing import ActiveSweep, Publisher
 from expedition.plugin.refusing import usage_error
+from expedition.plugin.restarts import Restarts
+from expedition.plugin.retries import retry_line
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
 from expedition.plugin.summary import preview_lines, show_failure, size_line
 from expedition.plugin.sweeps import check_archive
+from expedition.plugin.timeouts import why_impossible
 from expedition.recording import layout, outcomes
 from expedition.recording.cache import Cache
 
@@ -46,6 +51,7 @@ class SweepController:
         self._settings = settings
         self._collection = collection
         self._execution = execution
+        self._signals = signals
         self._reporter: pytest.TerminalReporter | None = None
         self._session: pytest.Session
         self._progress: Progress | None = None
@@ -65,6 +71,7 @@ class SweepController:
         self._messages = self._publisher.messages
         self._collected = False
         self.sweeps = self._opening.sweeps
+        self.restarts = Restarts(config, settings, self.sweeps, self._say, self._count)
 
     # -- start ---------------------------------------------------------------------------------------------
 
@@ -137,6 +144,8 @@ class SweepController:
             return result
         if self.sweeps and (not session.testsfailed or self._config.option.continue_on_collection_errors):
             self._opening.open()
+            for problem in self._opening.code_problems:
+                self._publisher.say(problem)
             self._get_ready()
         return (yield)
 
@@ -149,6 +158,8 @@ class SweepController:
                 check_overrides(self._settings.overrides, plans)
             except ExperimentError as error:
                 errors.append(Finding(str(error)))
+        refused = (why_impossible(plan, self._settings) for plan in plans)
+        errors.extend(Finding(text) for text in refused if text is not None)
         try:
             warning = check_archive(self._settings.archive)
             if self._config.option.experiment_cache_clear:
@@ -187,16 +198,20 @@ class SweepController:
             self._say(f"[{node.gateway.id}] node down: {error}")
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Pass the interruption on: a signal may have reached this process alone."""
-        if not self._distributed:
-            return
+        """Pass the interruption on: a signal may have reached this process alone. A second one ends the workers."""
+        if self._distributed:
+            self._signals.on_second = partial(self._signal_workers, signal.SIGKILL)
+            self._signal_workers(signal.SIGTERM)
+
+    def _signal_workers(self, number: int) -> None:
         for sweep in self.sweeps.values():
             if sweep.folder is None:
                 continue
             for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
                 pid = lock.stem.split("-")[-2] if lock.stem.count("-") >= 2 else ""
                 if pid.isdigit() and int(pid) != os.getpid() and is_held(lock):
-                    os.kill(int(pid), signal.SIGTERM)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), number)
 
     # -- while runs run ------------------------------------------------------------------------------------
 
@@ -221,6 +236,8 @@ class SweepController:
                     self._say(f"{sweep.plan.name}: there is no earlier sweep to resume; this is a new one")
                 continue
             self._say(f"resuming {sweep.path.name} of {sweep.plan.name}: {resumption.describe(sweep.plan)}")
+            for line in self._opening.about_stale(sweep.node):
+                self._say(line)
             differences = resumption.differences(sweep.plan)
             if differences:
                 self._say(f"  other parameters make other runs: {differences}")
@@ -256,7 +273,10 @@ class SweepController:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a run whose record has ended, or whose worker died."""
         facts = getattr(report, "expedition", None)
-        if facts is not None:
+        retried = retry_line(report)
+        if retried is not None:
+            self._say(retried)
+        elif facts is not None:
             sweep = self.sweeps.get(facts["node"])
             if sweep is not None:
                 sweep.applied.update(facts.get("hooks", ()))
@@ -266,9 +286,14 @@ class SweepController:
                     sweep, facts["index"], facts["status"], facts["duration"], facts["error"], report.nodeid
                 )
         elif report.when not in ("setup", "call", "teardown"):
-            found = self._by_node_id(report.nodeid)
+            found = self.restarts.run_of(report.nodeid)
             if found is not None:
-                self._count(*found, outcomes.CRASHED, 0.0, "its worker process died", report.nodeid)
+                status = self.restarts.end_of(report.nodeid) or outcomes.CRASHED
+                error = "its worker process died"
+                if status == outcomes.TIMEOUT:
+                    error = "it did not end when its time was over, so that its worker process was ended"
+                    report.longrepr = f"{report.longrepr}: {error}"
+                self._count(found[0], found[1].index, status, 0.0, error, report.nodeid)
         self._publisher.heard()
 
     def _count(
@@ -281,17 +306,6 @@ class SweepController:
         if status not in outcomes.SETTLED and self._config.get_verbosity() <= 0:
             self._progress.say(f"{status.upper()} {node_id}: {error.partition(chr(10))[0]}")
 
-    def _by_node_id(self, node_id: str) -> tuple[ActiveSweep, int] | None:
-        base, bracket, rest = node_id.partition("[")
-        sweep = self.sweeps.get(base.partition("@")[0] if not bracket else base)
-        if sweep is None:
-            return None
-        identifier = rest.rpartition("]")[0] if bracket else ""
-        for run in sweep.plan.runs:
-            if run.id == identifier:
-                return sweep, run.index
-        return None
-
     # -- end -----------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -302,7 +316,14 @@ class SweepController:
             self._progress.end()
         self._execution.close()
         self._messages[:] = [m for m in self._messages if not m.startswith("only ")]
-        self._publisher.end()
+        try:
+            self._publisher.end()
+            for node, resumption in self._opening.resumptions.items():
+                if node not in self.sweeps and not self._config.option.collectonly:
+                    self._publisher.catch_up(resumption.sweep.path)
+        except KeyboardInterrupt:  # the records are complete; what is made of them can wait
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+            self._messages.append("a trajectory is not up to date; --resume or --archive-repair makes it")
         self._opening.release()
         self._opening.show_debug_runs()
         self._opening.tell()
@@ -352,7 +373,8 @@ class SweepController:
         if self._config.option.collectonly:
             if self._config.get_verbosity() >= 0:
                 for sweep in self.sweeps.values():
-                    for line in preview_lines(sweep.plan, sweep.selected, sweep.resumption):
+                    about = self._opening.about_stale(sweep.node) if sweep.resumption is not None else []
+                    for line in preview_lines(sweep.plan, sweep.selected, sweep.resumption, about):
                         terminalreporter.write_line(line)
             return
         functions = {sweep.plan.name: sweep.plan.after_sweep for sweep in self.sweeps.values()}
@@ -373,6 +395,8 @@ class SweepController:
                 terminalreporter.write_line(
                     f"{plan.name}: nothing to do in {resumption.sweep.path.name}: {resumption.describe(plan)}"
                 )
+                for line in self._opening.about_stale(node):
+                    terminalreporter.write_line(line)
         for line in self._analyses.lines(self._config.invocation_params.dir):
             terminalreporter.write_line(line, red=True)
         for reason in self._stale:

@@ -32,6 +32,8 @@ class Ending:
             self.status, self.reason = outcomes.SKIPPED, str(error)
         elif isinstance(error, outcomes.PruneRun):
             self.status, self.reason = outcomes.PRUNED, str(error)
+        elif isinstance(error, outcomes.RunTimeout):
+            self.status, self.error = outcomes.TIMEOUT, error
         else:
             if isinstance(error, ExpeditionError):
                 end_in_user_code(error)

@@ -19,21 +19,27 @@ from expedition.errors import ExpeditionError
 from expedition.plugin.analysis import RunAnalyses
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.calling import call_between_hooks
+from expedition.plugin.captured_logs import drop_captured_logs
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
 from expedition.plugin.concealing import conceal_report, conceal_warning
+from expedition.plugin.failed_fixtures import forget_failed
+from expedition.plugin.forks import end_fork
 from expedition.plugin.hooks import RunHooks
 from expedition.plugin.live_run import LIVE, LiveRun
 from expedition.plugin.nested import Level, NestedRuns
+from expedition.plugin.rerunning import announce_again
 from expedition.plugin.run_making import RunMaker
 from expedition.plugin.sending import sendable
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
 from expedition.plugin.stages import StageRunner
 from expedition.plugin.surroundings import Surroundings
+from expedition.plugin.timeouts import Timeouts
 from expedition.plugin.tracebacks import end_in_user_code, is_without_user_code
 from expedition.recording import layout, outcomes
 from expedition.recording.attempts import set_aside
 from expedition.recording.meta import RunIdentity
+from expedition.recording.process_state import ProcessState
 from expedition.recording.run import RunListener
 from expedition.recording.seeds import GlobalRandomState, derive_seed
 from expedition.recording.writer import SweepWriter
@@ -57,12 +63,15 @@ class RunExecution:
         self._collection = collection
         self._maker = RunMaker(config, settings)
         self._random = GlobalRandomState()
+        self._state = ProcessState()
         self._current: LiveRun | None = None
         self._analyses = RunAnalyses(self._maker.capture, signals)
         self._nested = NestedRuns(config, settings, signals, self._analyses, self._maker)
         self._stages = StageRunner(settings.rootdir)
         collection.hooks.use_stages(self._stage)
         self._absent: dict[int, set[str]] = {}
+        self._timeouts = Timeouts(config, settings, signals)
+        config.pluginmanager.register(self._timeouts, "expedition-timeouts")
         self.bindings: dict[int, SweepBinding] = {}
         self.listener: RunListener | None = None
 
@@ -86,6 +95,7 @@ class RunExecution:
         if self._current is not None:
             self._current.ending.status = outcomes.INTERRUPTED
             self._end(self._current)
+        self._timeouts.close()
         self._maker.close()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -96,12 +106,26 @@ class RunExecution:
             # The values are known: a fixture for each of them would cost more than the rest of the set-up.
             item.funcargs.update(item.callspec.params)  # type: ignore[attr-defined]
             item.funcargs.update(dict.fromkeys(live.binding.names_of_run(item), live.run))  # type: ignore[attr-defined]
-        return (yield from self._phase(live))
+        try:
+            return (yield from self._phase(live))
+        except BaseException:
+            live.stop_the_clock()
+            raise
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Let pytest call the function, its output going to the run's log."""
-        return (yield from self._phase(item.stash[LIVE]))
+        """Let pytest call the function, its output going to the run's log; put back what it changed in the process.
+
+        What fixtures set up before stays: those of a wider scope are for the next run as well.
+        """
+        live = item.stash[LIVE]
+        self._state.remember()
+        try:
+            return (yield from self._phase(live))
+        finally:
+            live.stop_the_clock()
+            with self._signals:
+                self._state.put_back()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -112,11 +136,16 @@ class RunExecution:
         try:
             result = yield from self._phase(live)
         except BaseException as error:
-            live.ending.status, live.ending.error = outcomes.FAILED, live.ending.error or error
-            live.ending.expected_failure = False
+            if live.ending.status != outcomes.TIMEOUT:
+                live.ending.status = outcomes.FAILED
+            live.ending.error, live.ending.expected_failure = live.ending.error or error, False
             raise
         finally:
             self._end(live)
+            if live.is_timed_out:
+                forget_failed(item, outcomes.RunTimeout)
+        if self._signals.raised:  # the run has caught the interruption, and ended itself in other words
+            item.session.shouldstop = "interrupted by a signal"
         if live.run.status == outcomes.FAILED and live.ending.status == outcomes.DONE:
             problems = "\n".join(live.run.problems)
             pytest.fail(f"the record of the run could not be completed:\n{problems}", pytrace=False)
@@ -131,20 +160,27 @@ class RunExecution:
         """Call the experiment with its fixtures and its parameters."""
         live = pyfuncitem.stash[LIVE]
         plan = live.binding.plan
+        process = os.getpid()
         try:
-            call_between_hooks(
-                pyfuncitem.obj,
-                # pytest gives nothing to an argument with a default, as in ``def exp_a(e=None)``.
-                {name: pyfuncitem.funcargs.get(name, live.run) for name in plan.fixtures},
-                live.run,
-                plan.parameters,
-                live.hooks,
-                name=pyfuncitem.originalname,
-                testing=plan.special.testing,
-            )
-        except ExpeditionError as error:
-            end_in_user_code(error)
+            with live.interruptible:
+                call_between_hooks(
+                    pyfuncitem.obj,
+                    # pytest gives nothing to an argument with a default, as in ``def exp_a(e=None)``.
+                    {name: pyfuncitem.funcargs.get(name, live.run) for name in plan.fixtures},
+                    live.run,
+                    plan.parameters,
+                    live.hooks,
+                    name=pyfuncitem.originalname,
+                    testing=plan.special.testing,
+                )
+        except BaseException as error:
+            if os.getpid() != process:
+                end_fork(error)
+            if isinstance(error, ExpeditionError | outcomes.RunTimeout):
+                end_in_user_code(error)
             raise
+        if os.getpid() != process:
+            end_fork(None)
         return True
 
     @pytest.hookimpl(wrapper=True)
@@ -156,9 +192,15 @@ class RunExecution:
         pytest takes note of the `Exception` of a fixture only; after `sys.exit` or an outcome of ours in one, every
         later run that asks for the fixture would fail.
         """
+        live = self._current
         try:
-            return (yield)
-        except (outcomes.RunOutcome, SystemExit) as error:
+            if live is None or live.deadline is None:
+                return (yield)
+            with live.deadline:
+                return (yield)
+        except (outcomes.RunOutcome, outcomes.RunTimeout, SystemExit) as error:
+            if isinstance(error, outcomes.RunTimeout):
+                end_in_user_code(error)
             key = fixturedef.cache_key(request)  # type: ignore[arg-type]
             fixturedef.cached_result = (None, key, (error, error.__traceback__))
             raise
@@ -197,6 +239,11 @@ class RunExecution:
         conceal_report(report, live.binding.mask)
         return report
 
+    def pytest_leave_pdb(self) -> None:
+        """After a breakpoint pytest captures output as before; the rest of the run is to be in its log all the same."""
+        if self._current is not None:
+            self._current.output.redirect_again()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Show no secret in the summary of warnings."""
@@ -205,15 +252,26 @@ class RunExecution:
 
     def _phase(self, live: LiveRun) -> Generator[None, object, object]:
         ended: outcomes.RunOutcome | None = None
+        interruptions = self._signals.raised
         try:
             with self._signals:
                 live.output.redirect()
-            result = yield
+                if not live.hears_logs:
+                    drop_captured_logs()
+            try:
+                result = yield
+            except Exception as error:
+                if self._signals.raised > interruptions and not isinstance(error, outcomes.RunOutcome):
+                    raise KeyboardInterrupt from error  # which the run made of one
+                raise
+            if self._signals.raised > interruptions:
+                raise KeyboardInterrupt  # the run has caught one, and so may have left out what it liked
         except outcomes.RunOutcome as outcome:
             ended, result = outcome, None
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             # pytest ends the session before it tears this run down: its record has to be complete by then.
             live.ending.status, live.ending.error = outcomes.INTERRUPTED, error
+            live.stop_the_clock()
             with self._signals:
                 live.run.finish(outcomes.INTERRUPTED, error=error, entry=live.entry)
             raise
@@ -235,8 +293,11 @@ class RunExecution:
             )
         folder = binding.sweep.path / entry.folder
         attempt = binding.attempts.get(entry.index, 0)
+        if entry.index in binding.again:
+            announce_again(binding, entry, self.writer_of(binding.sweep.path))
         if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
-            attempt = max(attempt, set_aside(folder) + 1)
+            code = None if self._settings.ignore_code else binding.code or None
+            attempt = max(attempt, set_aside(folder, code=code) + 1)
         hooks = RunHooks(item, self._absent.setdefault(id(plan), set()))
         identity = self._identity(binding, planned, entry, folder, attempt)
         caching = plan.special.caching
@@ -246,6 +307,7 @@ class RunExecution:
         surroundings = Surroundings(plan.lineage, self._random)
         code = getattr(inspect.unwrap(item.function), "__code__", None)  # type: ignore[attr-defined]
         live = LiveRun(run, binding, output, surroundings, hooks, code)
+        live.hears_logs = "caplog" in item.fixturenames  # type: ignore[attr-defined]
         level = Level(
             run,
             plan.lineage,
@@ -265,6 +327,7 @@ class RunExecution:
             run.start()
             if binding.analyses:
                 self._analyses.write_script(run)
+            live.deadline = self._timeouts.begin(plan, folder, item.nodeid, attempt)
         except BaseException as error:
             live.ending.status, live.ending.error = outcomes.FAILED, error
             self._end(live)
@@ -301,10 +364,12 @@ class RunExecution:
             sweep=binding.sweep.path,
             mask=binding.mask,
             repeats=planned.repeats,
+            code=binding.code,
         )
 
     def _end(self, live: LiveRun) -> None:
         """Put back what the run held, and end its record."""
+        live.stop_the_clock()
         with self._signals:
             self._current = None
             self._nested.levels.clear()

@@ -69,6 +69,12 @@ def register_below_conftests(
         definitions[:] = [*farthest, *below, own[fixture], *others]
 
 
+def fixture_names(session: pytest.Session) -> list[str]:
+    """Return the names of all fixtures that pytest knows."""
+    manager: Any = session._fixturemanager
+    return list(manager._arg2node2fixturedefs if _orders_by_node(session) else manager._arg2fixturedefs)
+
+
 def _orders_by_node(session: pytest.Session) -> bool:
     return hasattr(session._fixturemanager, "_arg2node2fixturedefs")  # pytest 9.2
 

@@ -153,9 +153,12 @@ class Progress:
             self.show()
 
     def say(self, text: str) -> None:
-        """Write a whole line above the live one."""
+        """Write a whole line above the live one; what would steer the terminal is written as an escape."""
         if self._screen is None:
             return
+        from expedition.reporting.plain_text import printable
+
+        text = printable(text)
         with self._lock:
             self._clear()
             self._screen.write_line(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, NoReturn
@@ -12,9 +13,11 @@ from expedition.plugin.binding import SweepBinding
 from expedition.plugin.ending import Ending
 from expedition.plugin.hooks import RunHooks
 from expedition.plugin.surroundings import Surroundings
+from expedition.plugin.timeouts import Deadline
 from expedition.recording import Run, outcomes
-from expedition.recording.output import Output, read_head
+from expedition.recording.output import Output, read_excerpt
 
+_ENDLESS: AbstractContextManager[None] = nullcontext()
 _NOT_RUN = "[NOTRUN] "
 """What pytest puts before the reason of ``xfail(run=False)``."""
 
@@ -23,7 +26,8 @@ _NOT_RUN = "[NOTRUN] "
 class LiveRun:
     """The run of one item while pytest works on it.
 
-    `entry` is the code of its function; `pruned` says that pytest was told of a skip that is none.
+    `entry` is the code of its function; `pruned` says that pytest was told of a skip that is none; `hears_logs` that
+    the run asks for what it logs, by the fixture ``caplog``. `deadline` is None where the run may take any time.
     """
 
     run: Run
@@ -34,7 +38,24 @@ class LiveRun:
     entry: CodeType | None = None
     ending: Ending = field(default_factory=Ending)
     pruned: bool = False
+    hears_logs: bool = False
+    deadline: Deadline | None = None
     failed_analyses: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def interruptible(self) -> AbstractContextManager[None]:
+        """A block in which the timeout of the run may interrupt it."""
+        return _ENDLESS if self.deadline is None else self.deadline
+
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether the run has heard that its time was over."""
+        return self.deadline is not None and self.deadline.error is not None
+
+    def stop_the_clock(self) -> None:
+        """Let time no longer count."""
+        if self.deadline is not None:
+            self.deadline.end()
 
     def end_in_words_of_pytest(self, outcome: outcomes.RunOutcome) -> NoReturn:
         """Tell pytest how the run ended itself, with the traceback that leads to the line of the experiment."""
@@ -48,12 +69,12 @@ class LiveRun:
         ending = self.ending
         error = call.excinfo.value if call.excinfo is not None else None
         if report.failed:
-            ending.status = outcomes.FAILED
+            ending.status = outcomes.TIMEOUT if self.is_timed_out else outcomes.FAILED
             # A strict xfail that passed has no exception, only its report.
             ending.error = error if error is not None else AssertionError(str(report.longrepr))
-            head = read_head(self.output.path)
-            if head:
-                report.sections.append((f"Output of the run ({self.output.path})", head))
+            excerpt = read_excerpt(self.output.path)
+            if excerpt:
+                report.sections.append((f"Output of the run ({self.output.path})", excerpt))
         elif report.skipped and str(getattr(report, "wasxfail", "")).startswith(_NOT_RUN):
             ending.status, ending.reason = outcomes.SKIPPED, report.wasxfail.removeprefix(_NOT_RUN)
         elif report.skipped and hasattr(report, "wasxfail"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from expedition.archive.liveness import is_held
 from expedition.errors import ExperimentError
 from expedition.recording import layout
+from expedition.recording.forks import keep_from_children
 
 _TRIES = 10
 """How often a lock is taken anew that was given back at the same moment."""
@@ -19,6 +21,8 @@ def hold(file: Path) -> Any:
     """Take the lock `file`, or return None when another process has it. Raises `OSError`."""
     from filelock import FileLock, Timeout
 
+    if file.is_symlink():  # older versions of filelock would empty what it leads to
+        raise OSError(errno.ELOOP, "a link in the place of a lock", str(file))
     for _ in range(_TRIES):
         lock = FileLock(file)
         try:
@@ -28,6 +32,7 @@ def hold(file: Path) -> Any:
                 break
             continue
         if _is_in_place(lock):
+            keep_from_children(lock)
             return lock
         lock.release()  # whoever had it before removed the file after it was opened here
     else:

@@ -127,7 +127,12 @@ class NestedRuns:
                     f"{plan.name} ({plan.file}) asks for the fixture {name!r}{near_matches(name, plan.parameters)}, "
                     f"and a nested run has no fixtures of pytest; make it a parameter, or call what it does"
                 )
-        for name in ("before_run", "after_run", *(["before_testing"] if plan.special.testing else [])):
+        for name in (
+            "before_run",
+            "after_run",
+            "on_timeout",
+            *(["before_testing"] if plan.special.testing else []),
+        ):
             hooks.check(name)
 
     # -- the run -------------------------------------------------------------------------------------------

@@ -14,27 +14,26 @@ import pytest
 
 from expedition.archive.expansions import Expansion, read_expansions
 from expedition.archive.sweep import SweepFolder
+from expedition.authoring.experiment_code import ExperimentCode
 from expedition.authoring.plan import SweepPlan
-from expedition.errors import ExperimentError
+from expedition.errors import ExpeditionError, ExperimentError
 from expedition.plugin import launch
 from expedition.plugin.after_sweep import is_due
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.collection import PLANNED_RUN, ExperimentCollection, node_of, run_index
 from expedition.plugin.debug_runs import DebugRuns
 from expedition.plugin.execution import RunExecution
+from expedition.plugin.experiment_codes import ExperimentCodes
 from expedition.plugin.locks import hold_sweep, release
 from expedition.plugin.past_runs import PastRuns
 from expedition.plugin.publishing import ActiveSweep
 from expedition.plugin.refusing import usage_error
+from expedition.plugin.resumption import Resumption, find_given, find_last, place_of_sweep
 from expedition.plugin.settings import Settings
+from expedition.plugin.staleness import StalenessCheck, explain
 from expedition.plugin.summary import summary_lines
-from expedition.plugin.sweeps import (
-    Invocation,
-    NewRows,
-    Resumption,
-    create_sweep,
-    find_last,
-)
+from expedition.plugin.sweeps import Invocation, NewRows, create_sweep
+from expedition.recording import outcomes
 from expedition.recording.masking import MASKED, Mask
 
 
@@ -44,7 +43,7 @@ class SweepOpening:
     Attributes
     ----------
     sweeps : those in which something is to be done, by the node id of the function.
-    resumptions : with ``--resume``, the last sweep of every experiment that has one.
+    resumptions : with ``--resume``, the last sweep of every experiment that has one, or the sweep that was named.
     line : what every line says that this invocation adds to the invocations of a sweep.
     """
 
@@ -67,21 +66,37 @@ class SweepOpening:
         self.line: dict[str, Any] = {}
         collection.expansions = self._expansions
         self._past: PastRuns | None = None
+        self._codes = ExperimentCodes(settings.rootdir)
+        self._first: dict[str, pytest.Item] = {}
+        self._given: Path | None = None
+        self._others: dict[str, str] = {}
+        self._check = StalenessCheck(settings.archive, settings.rootdir)
 
     def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
         """With ``--resume`` find the last sweep of a plan, and what was added to it after its design."""
         if not self._settings.resume or plan.special.debug:
             return []
         try:
-            found = find_last(plan, self._settings.archive, hold=not self._config.option.collectonly)
-        except ExperimentError as error:
+            found = self._find(plan, hold=not self._config.option.collectonly)
+        except ExpeditionError as error:
             raise usage_error(error) from None
-        if found is None:
+        if not isinstance(found, Resumption):
+            self._others[node] = found or "there is none"
             return []
+        found.force = self._settings.force
         self.resumptions[node] = found
         self._locks.append(found.lock)
         expansions, found.expansions = read_expansions(found.sweep.path)
         return expansions
+
+    def _find(self, plan: SweepPlan, *, hold: bool) -> Resumption | str | None:
+        """The sweep to go on with; None where there is none, and why the one that was named is not one of the plan."""
+        name, archive = self._settings.resume_from, self._settings.archive
+        if name is None:
+            return find_last(plan, archive, hold=hold)
+        if self._given is None:
+            self._given = place_of_sweep(name, archive, self._config.invocation_params.dir)
+        return find_given(plan, self._given, hold=hold)
 
     def select_past_runs(self) -> None:
         """With ``--archive-select`` find the past runs that are to run again. Raises `pytest.UsageError`."""
@@ -98,23 +113,116 @@ class SweepOpening:
         """What the user should know of the past runs that were selected."""
         return [] if self._past is None else self._past.remarks(self._collection.plans.values())
 
+    @property
+    def code_problems(self) -> list[str]:
+        """Why the code of experiments cannot be told."""
+        return self._codes.problems
+
     def leave_out_settled(self, items: list[pytest.Item]) -> None:
-        """With ``--resume``, remove the items of runs that need not run again."""
-        kept: list[pytest.Item] = []
-        settled: list[pytest.Item] = []
+        """With ``--resume``, remove the items of runs that need not run again.
+
+        With ``--resume-from`` all items of experiments of which the sweep is not one. Raises `pytest.UsageError` when
+        it is none of any.
+        """
+        self._refuse_others()
         for item in items:
-            resumption = self.resumptions.get(node_of(item))
-            done = resumption is not None and item.stash[PLANNED_RUN].key in resumption.settled
-            (settled if done else kept).append(item)
-        if settled:
-            self._settled.update(node_of(item) for item in settled)
-            self._config.hook.pytest_deselected(items=settled)
+            self._first.setdefault(node_of(item), item)
+        for node, resumption in self.resumptions.items():
+            self._judge(node, resumption)
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        is_given = self._settings.resume_from is not None
+        for item in items:
+            node = node_of(item)
+            found = self.resumptions.get(node)
+            if found is None:
+                (left_out if is_given else kept).append(item)
+            elif item.stash[PLANNED_RUN].key in found.settled:
+                left_out.append(item)
+                self._settled.add(node)
+            else:
+                kept.append(item)
+        if left_out:
+            self._config.hook.pytest_deselected(items=left_out)
             items[:] = kept
+        if not self._config.pluginmanager.has_plugin("dsession"):
+            # What has ended this process before may do it again: the others have their turn first.
+            items.sort(key=self._may_end_the_process)
+
+    def _may_end_the_process(self, item: pytest.Item) -> bool:
+        resumption = self.resumptions.get(node_of(item))
+        if resumption is None:
+            return False
+        return resumption.statuses.get(item.stash[PLANNED_RUN].key) in (outcomes.TIMEOUT, outcomes.CRASHED)
+
+    def _refuse_others(self) -> None:
+        if self._settings.resume_from is None or self.resumptions or not self._others:
+            return
+        plans = self._collection.plans
+        why = "; ".join(f"{plans[n].file}::{plans[n].function}: {text}" for n, text in self._others.items())
+        raise usage_error(
+            ExperimentError(
+                f"--resume-from {self._settings.resume_from}: {self._given} is no sweep of what was collected: {why}; "
+                f"name the file of its experiment, or another sweep (pytest --archive-overview shows them)"
+            )
+        )
+
+    def _judge(self, node: str, resumption: Resumption) -> None:
+        """Find out which settled runs of a sweep are stale."""
+        code = self._code_of(node)
+        if code is None or node not in self._first:
+            return
+        planned = {run.key for run in self._collection.plans[node].runs}
+        recorded = {key: run for key, run in resumption.recorded.items() if key in planned}
+        resumption.staleness = self._check.of(
+            resumption.sweep, recorded, code, ignore_code=self._settings.ignore_code
+        )
+
+    def _code_of(self, node: str) -> ExperimentCode | None:
+        """The code of an experiment of which there are items, None where it cannot be told."""
+        item = self._first.get(node)
+        return self._codes.of(item, self._collection.plans[node]) if item is not None else None
+
+    def about_stale(self, node: str) -> list[str]:
+        """What is to be said of the stale runs of a sweep that is resumed, with ``--why-stale`` what has changed."""
+        resumption, plan = self.resumptions[node], self._collection.plans[node]
+        found, code = resumption.staleness, self._code_of(node)
+        lines: list[str] = []
+        if found.unknown and not self._settings.ignore_code:
+            runs = "1 settled run was" if found.unknown == 1 else f"{found.unknown} settled runs were"
+            lines.append(f"{plan.name}: {runs} recorded without the code; it counts as unchanged")
+        for place, number in found.missing.items():
+            runs = "1 settled run" if number == 1 else f"{number} settled runs"
+            lines.append(
+                f"{plan.name}: the input {place} of {runs} is not there any more; they are left as they are"
+            )
+        if found.reasons and code is not None:
+            if not self._settings.why_stale:
+                runs = "1 run is" if len(found.reasons) == 1 else f"{len(found.reasons)} runs are"
+                lines.append(
+                    f"{plan.name}: {runs} stale, since code or inputs have changed; --why-stale tells what, "
+                    f"--ignore-code takes the code for unchanged"
+                )
+                return lines
+            names = {run.key: run.id or plan.function for run in plan.runs}
+            mask = Mask(value for each in self._collection.plans.values() for value in each.concealed)
+            lines += explain(
+                plan.name,
+                resumption.sweep,
+                found,
+                code,
+                root=self._settings.rootdir,
+                label_of=names.__getitem__,
+                mask=mask,
+            )
+        return lines
 
     def select(self, items: Iterable[pytest.Item]) -> None:
         """Take note of the runs that are to run, and of the sweeps in which something else is to be done."""
         for item in items:
-            self._sweep_of(node_of(item)).selected.add(run_index(item))
+            node = node_of(item)
+            self._first.setdefault(node, item)
+            self._sweep_of(node).selected.add(run_index(item))
         for node in sorted(self._settled - self.sweeps.keys()):
             # Every run is settled; what is called after them may not have been, or not to its end.
             if self._collection.plans[node].after_sweep is not None and is_due(self.resumptions[node].sweep):
@@ -166,8 +274,10 @@ class SweepOpening:
         line: dict[str, Any] = {**self.line, "selected": len(sweep.selected)}
         attempts: dict[int, int] = {}
         skip: frozenset[str] = frozenset()
+        again: dict[int, int] = {}
+        code = self._code_of(sweep.node)
         if resumption is None:
-            sweep.folder = create_sweep(sweep.plan, invocation, conftests=conftests, debug=self._debug)
+            sweep.folder = create_sweep(sweep.plan, invocation, code, conftests=conftests, debug=self._debug)
             self._locks.append(hold_sweep(sweep.folder.path))
             sweep.rows = NewRows(sweep.plan, sweep.folder)
         else:
@@ -186,9 +296,12 @@ class SweepOpening:
                 for entry in sweep.folder.entries
                 if entry.key in resumption.attempts
             }
-            skip = resumption.settled
+            skip, again = resumption.settled, resumption.again
+            if code is not None:
+                line.update(invocation.changed_code(sweep.folder, code))
         sweep.folder.add_invocation(line)
-        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip))
+        digest = code.digest if code is not None else ""
+        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip, digest, again))
 
     def _argv(self, mask: Mask) -> list[str]:
         """The command, without the secrets of all experiments."""
@@ -230,6 +343,8 @@ class SweepOpening:
                 "idle": later and sweep.first >= len(sweep.plan.runs),
                 "attempts": {str(i): n for i, n in binding.attempts.items() if rows is None or i in rows},
                 "skip": sorted(binding.skip if keys is None else binding.skip & keys),
+                "again": {str(i): n for i, n in binding.again.items() if rows is None or i in rows},
+                "code": binding.code,
             }
         for node, resumption in self.resumptions.items():
             if node not in self.sweeps:  # nothing of it is left to run, and the worker has to know
@@ -240,6 +355,8 @@ class SweepOpening:
                     "idle": later,
                     "attempts": {},
                     "skip": [] if later else sorted(resumption.settled),
+                    "again": {},
+                    "code": "",
                 }
         return orders
 

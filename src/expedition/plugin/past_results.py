@@ -52,6 +52,8 @@ class Results:
                     "sweep": row.sweep,
                     "folder": row.path.relative_to(self._finder.root).as_posix(),
                     "status": row.status,
+                    "attempt": row.attempt,
+                    "start": row.start,
                 }
                 for row in found.rows()
             )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
-from expedition.plugin.sweeps import NewRows, Resumption
+from expedition.plugin.resumption import Resumption
+from expedition.plugin.sweeps import NewRows
 from expedition.recording import layout
 
 LARGE_LOGS = 32 << 20
@@ -25,6 +26,8 @@ USUAL_INTERVAL = 30.0
 
 QUIET = 1.0
 """Seconds without the end of a run after which a snapshot no longer waits for the next one."""
+
+_APPENDED = (layout.EXPANSIONS_FILE, layout.NOTES_FILE)
 
 Content = tuple[int, int, int]
 
@@ -145,6 +148,14 @@ class Publisher:
                 sweep.shown = (-1, -1, -1)
             self.publish(sweep)
 
+    def catch_up(self, path: Path) -> None:
+        """Publish the sweep folder `path`, in which there was nothing to run, if its trajectory is not up to date.
+
+        The invocation that ran its last runs may have been killed before it had published them.
+        """
+        if _is_behind(path):
+            self._update(path)
+
     def say(self, message: str) -> None:
         """Keep a message for the end, once."""
         if message not in self.messages:
@@ -171,34 +182,51 @@ class Publisher:
                     self._note(sweep, content, begin)
 
     def _compile(self, sweep: ActiveSweep) -> None:
-        import h5py  # noqa: F401 - what its first import takes is none of the costs of a snapshot
+        # What the first imports take is none of the costs of a snapshot.
+        import h5py  # noqa: F401
 
+        import expedition.trajectory  # noqa: F401
+
+        begin, content = time.monotonic(), sweep.content
+        if not self._update(sweep.path):
+            content = sweep.shown
+        self._note(sweep, content, begin)
+
+    def _update(self, path: Path) -> bool:
+        """Bring the trajectory of the sweep folder `path` up to date; return whether that went well."""
         from expedition.trajectory import update_trajectory
         from expedition.trajectory.__main__ import compile_elsewhere
 
-        begin, content = time.monotonic(), sweep.content
         try:
             # A project that makes errors of warnings must not lose its trajectory to one.
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                if _log_size(sweep.path) > LARGE_LOGS:
-                    compile_elsewhere(sweep.path)
+                if _log_size(path) > LARGE_LOGS:
+                    compile_elsewhere(path)
                 else:
-                    update_trajectory(sweep.path)
+                    update_trajectory(path)
             for warning in caught:
                 self.say(str(warning.message))
         except Exception as error:
-            content = sweep.shown
-            message = (
-                f"the trajectory of {sweep.path} could not be written ({type(error).__name__}: {error}); "
-            )
+            message = f"the trajectory of {path} could not be written ({type(error).__name__}: {error}); "
             self.say(f"{message}its runs are complete")
-        self._note(sweep, content, begin)
+            return False
+        return True
 
     def _note(self, sweep: ActiveSweep, content: Content, begin: float) -> None:
         sweep.shown, sweep.published = content, time.monotonic()
         cost = COST * (sweep.published - begin) * min(1.0, self._interval / USUAL_INTERVAL)
         sweep.wait = max(self._interval, cost)
+
+
+def _is_behind(sweep: Path) -> bool:
+    """Tell whether something was appended to a sweep folder after its trajectory was published."""
+    try:
+        published = (sweep / layout.TRAJECTORY_FILE).stat().st_mtime_ns
+    except FileNotFoundError:
+        return True
+    logs = [*(sweep / layout.JOURNALS_FOLDER).glob("*.jsonl"), *(sweep / n for n in _APPENDED)]
+    return any(log.stat().st_mtime_ns >= published for log in logs if log.exists())
 
 
 def _log_size(sweep: Path) -> int:

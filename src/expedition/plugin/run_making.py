@@ -12,6 +12,7 @@ from expedition.authoring.code import Reached, reach
 from expedition.plugin.settings import Settings
 from expedition.recording import Run, layout
 from expedition.recording.cache import Cache
+from expedition.recording.inputs import InputFiles
 from expedition.recording.masking import NO_MASK, Mask
 from expedition.recording.meta import RunIdentity
 from expedition.recording.output import Output
@@ -43,6 +44,7 @@ class RunMaker:
         self._caches = {enabled: Cache(settings.archive, enabled=enabled) for enabled in (True, False)}
         self._worker = getattr(config, "workerinput", {}).get("workerid", "main")
         self._writers: dict[Path, SweepWriter] = {}
+        self._input_files = InputFiles(settings.rootdir)
 
     def writer_of(self, sweep: Path) -> SweepWriter:
         """This process's writer in a sweep folder, made at its first run there."""
@@ -67,7 +69,9 @@ class RunMaker:
         output = run_log(identity.folder, self.capture, identity.mask)
         cache = self.cache(identity.mask, enabled=caching)
         writer = self.writer_of(identity.sweep)
-        run = Run(identity, writer, listener, output, hooks, cache, children, self._read_code)
+        run = Run(
+            identity, writer, listener, output, hooks, cache, children, self._read_code, self._input_files
+        )
         return run, output
 
     def _read_code(self, function: Callable[..., Any]) -> Reached:

@@ -9,7 +9,7 @@ import pytest
 
 from expedition.recording.output import REPORT_LIMIT
 
-_USER_TEXT = frozenset({"longrepr", "sections", "user_properties", "expedition"})
+_USER_TEXT = frozenset({"longrepr", "sections", "user_properties", "expedition", "expedition_retry"})
 """Members of a report that may hold any text."""
 
 

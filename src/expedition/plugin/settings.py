@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from expedition.authoring.expressions import Expression, compile_expression
+from expedition.authoring.limits import check_retries, check_timeout
 from expedition.authoring.modules import use_root
 from expedition.authoring.overrides import Override
 from expedition.authoring.specs import Include
@@ -19,13 +20,18 @@ from expedition.errors import ExperimentError
 from expedition.plugin import launch
 from expedition.plugin.archive_options import archive_root
 
+_Number = TypeVar("_Number", int, float)
+
 
 @dataclass(frozen=True)
 class Settings:
     """What the command line and the ini file say about experiments.
 
     `roots` are the collected folders, absolute; the folder of a file that was named itself. `select` is the
-    expression that names the past runs which are to run again, None when those of the design are.
+    expression that names the past runs which are to run again, None when those of the design are. `run_timeout` (0
+    for none) and `run_retries` go before what experiments say, unless they are None; `timeout_grace` are the seconds
+    that a run has after its timeout. `resume_from` names the sweep to go on with, None for the last one; `force` runs
+    settled runs again, `ignore_code` takes the code for unchanged.
     """
 
     rootdir: Path
@@ -39,12 +45,18 @@ class Settings:
     tags: tuple[str, ...]
     notes: tuple[str, ...]
     resume: bool
+    resume_from: str | None
+    force: bool
+    ignore_code: bool
     snapshot_interval: float
     max_generations: int
     includes: tuple[Include, ...]
     special: Mapping[str, Any]
     why_stale: bool
     select: str | None
+    run_timeout: float | None
+    run_retries: int | None
+    timeout_grace: float
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -56,7 +68,14 @@ class Settings:
         overrides = [override for name in option.params_file for override in _from_file(config, name)]
         overrides += [Override.from_option(argument) for argument in option.param]
         overrides += launch.read_overrides(config)
-        if option.archive_select is not None and option.resume:
+        resume = bool(option.resume) or option.resume_from is not None
+        for name in ("force", "ignore_code"):
+            if getattr(option, name) and not resume:
+                raise ExperimentError(
+                    f"--{name.replace('_', '-')} says which runs --resume runs again; give --resume, or --resume-from "
+                    f"SWEEP, with it"
+                )
+        if option.archive_select is not None and resume:
             raise ExperimentError(
                 "--archive-select runs past runs again, in a sweep of their own, and --resume goes on with one that is "
                 "there; give one of them"
@@ -77,7 +96,12 @@ class Settings:
             where=_expression(option.where) if option.where is not None else None,
             tags=tuple(_texts("--tag", option.tag)),
             notes=tuple(_texts("--note", option.note)),
-            resume=bool(option.resume),
+            resume=resume,
+            resume_from=_texts("--resume-from", [option.resume_from])[0]
+            if option.resume_from is not None
+            else None,
+            force=bool(option.force),
+            ignore_code=bool(option.ignore_code),
             snapshot_interval=_seconds(str(config.getini("experiment_snapshot_interval"))),
             max_generations=_generations(str(config.getini("experiment_max_generations"))),
             includes=tuple(
@@ -86,6 +110,11 @@ class Settings:
             ),
             why_stale=bool(option.why_stale),
             select=option.archive_select,
+            run_timeout=limit(option.run_timeout, check_timeout, "--run-timeout"),
+            run_retries=limit(option.run_retries, check_retries, "--run-retries"),
+            timeout_grace=_seconds(
+                str(config.getini("experiment_timeout_grace")), "experiment_timeout_grace", "none"
+            ),
             special={
                 "debug": bool(option.debug_run),
                 "testing": bool(option.testing),
@@ -117,12 +146,26 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, key: str = "experiment_snapshot_interval", zero: str = "no snapshots") -> float:
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()):
-        raise ExperimentError(
-            f"ini experiment_snapshot_interval must be a number of seconds, 0 for no snapshots, but got {text!r}"
-        )
+        raise ExperimentError(f"ini {key} must be a number of seconds, 0 for {zero}, but got {text!r}")
     return float(text)
+
+
+def limit(text: str | None, check: Callable[[object, str], _Number], option: str) -> _Number | None:
+    """Return the number of an option by the rules of `check`; None where the option is not given.
+
+    Raises `ExperimentError`.
+    """
+    if text is None:
+        return None
+    digits = text.strip()
+    value: object = text
+    if re.fullmatch(r"\d+", digits):
+        value = int(digits)
+    elif re.fullmatch(r"(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", digits):
+        value = float(digits)
+    return check(value, option)
 
 
 def _generations(text: str) -> int:

@@ -1,34 +1,70 @@
-"""SIGINT and SIGTERM end runs in order: each becomes a KeyboardInterrupt, but never inside a record's end."""
+"""SIGINT, SIGTERM and SIGHUP end runs in order: each becomes a KeyboardInterrupt, but never inside a record's end."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+ECHO = 1.0
+"""Seconds in which a further signal is the first one again, come another way.
+
+A terminal tells all processes of a job, and so does the controller its workers; a shell passes on what the kernel
+has sent already. Only a second SIGINT, which somebody typed, counts at once.
+"""
+
+_NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 class Signals:
-    """Handlers of one process. Used as a context manager it holds signals back until the block is over."""
+    """Handlers of one process. Used as a context manager it holds signals back until the block is over.
 
-    def __init__(self) -> None:
+    The first signal raises `KeyboardInterrupt`, the second does so again, for what the first one has called may take
+    long; the third ends the process at once. A process that `is_alone`, with nobody who could kill it, is ended by
+    the second one where it does not come to hear the first, in a call of C code.
+
+    Attributes
+    ----------
+    received : numbers of the signals that came, echoes included.
+    raised : how often a signal became a `KeyboardInterrupt`; what catches one does not make it unsaid.
+    on_second : called in place of the second `KeyboardInterrupt`, where set.
+    """
+
+    def __init__(self, *, is_alone: bool = True) -> None:
         self._depth = 0
         self._waiting = False
         self._before: dict[int, Any] = {}
+        self._is_alone = is_alone
+        self._first = 0.0
+        self._requests = 0
         self.received: list[int] = []
+        self.raised = 0
+        self.on_second: Callable[[], object] | None = None
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM, in the main thread only."""
+        """Take over the signals, in the main thread only; one that is ignored stays ignored, as ``nohup`` wants it."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        for number in _NUMBERS:
+            before = signal.getsignal(number)
+            if before != signal.SIG_IGN:
+                self._before[number] = before
+                self._listen(number)
 
     def uninstall(self) -> None:
         """Put the earlier handlers back."""
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._before.clear()
+
+    @property
+    def are_held_back(self) -> bool:
+        """Whether a block is being executed that no signal may interrupt."""
+        return self._depth > 0
 
     def __enter__(self) -> None:
         self._depth += 1
@@ -37,15 +73,53 @@ class Signals:
         self._depth -= 1
         if self._depth == 0 and self._waiting:
             self._waiting = False
-            raise KeyboardInterrupt
+            self._interrupt()
+
+    def _listen(self, number: int) -> None:
+        signal.signal(number, self._handle)
+        if self._is_alone and number in (signal.SIGINT, signal.SIGTERM):
+            _let_the_next_kill(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # The controller passes a signal on to its workers, who may have had it from the terminal already.
-        repeated = bool(self.received) and number == signal.SIGTERM
+        if number in self._before:
+            self._listen(number)
+        now = time.monotonic()
+        is_typed_again = number == signal.SIGINT and signal.SIGINT in self.received
         self.received.append(number)
-        if repeated:
+        if self._requests and now - self._first < ECHO and not is_typed_again:
+            return
+        self._requests += 1
+        if self._requests == 1:
+            self._first = now
+        elif self._requests > 2:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self.on_second is not None:
+            self.on_second()
             return
         if self._depth:
             self._waiting = True
         else:
-            raise KeyboardInterrupt
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self.raised += 1
+        raise KeyboardInterrupt
+
+
+def _let_the_next_kill(number: int) -> None:
+    """Keep the handler of Python for one signal, and let the system end the process at one that follows.
+
+    Python runs handlers between two steps of its own code. In a C call that does not return nobody hears a signal:
+    then only the system can end the process. Where there is no System V ``signal`` in the C library, it does not.
+    """
+    try:
+        import ctypes
+
+        install = ctypes.CDLL(None).sysv_signal
+        present = ctypes.pythonapi.PyOS_getsig
+    except (ImportError, OSError, AttributeError, TypeError):
+        return
+    install.argtypes, install.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    present.argtypes, present.restype = (ctypes.c_int,), ctypes.c_void_p
+    install(number, present(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from expedition.values import decode
 if TYPE_CHECKING:
     import pytest
 
-    from expedition.plugin.sweeps import Resumption
+    from expedition.plugin.resumption import Resumption
 
 PREVIEW_ROWS = 20
 
@@ -43,12 +43,18 @@ def size_line(plan: SweepPlan, selected: set[int]) -> str:
     return f"{plan.name}: {count}{' (' + ', '.join(parts) + ')' if parts else ''}"
 
 
-def preview_lines(plan: SweepPlan, selected: set[int], resumption: Resumption | None) -> Iterator[str]:
-    """Yield the lines that show a sweep before it runs: its runs, its constants, what a resume leaves out."""
+def preview_lines(
+    plan: SweepPlan, selected: set[int], resumption: Resumption | None, about: Iterable[str] = ()
+) -> Iterator[str]:
+    """Yield the lines that show a sweep before it runs: its runs, its constants, what a resume leaves out.
+
+    `about` are further lines on what is resumed.
+    """
     head, _, size = size_line(plan, selected).partition(": ")
     yield f"{head} ({plan.file}::{plan.function}): {size}"
     if resumption is not None:
         yield f"resuming {resumption.sweep.path.name}: {resumption.describe(plan)}"
+        yield from about
         seconds = _mean_duration(resumption.sweep)
         if seconds is not None:
             yield f"expected time: {format_duration(seconds * len(selected))} in one process"

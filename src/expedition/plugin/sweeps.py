@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -15,30 +14,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expedition.archive import Archive
-from expedition.archive.commits import Reading, latest_commits
 from expedition.archive.invocations import changed_provenance
-from expedition.archive.liveness import is_held
+from expedition.archive.recorded_code import RecordedCodes
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.analysis import analyses_of
+from expedition.authoring.experiment_code import ExperimentCode
 from expedition.authoring.hooks import described_hooks
 from expedition.authoring.identity import folder_name
 from expedition.authoring.parameters import MISSING
 from expedition.authoring.plan import PlannedRun, SweepPlan
-from expedition.authoring.repeats import DESIGN as REPEATS
 from expedition.authoring.special import Special
-from expedition.errors import DamagedError, ExperimentError
+from expedition.errors import ExperimentError
 from expedition.plugin.debug_runs import DebugRuns
-from expedition.plugin.locks import hold_sweep
 from expedition.plugin.settings import Settings
-from expedition.recording import layout, outcomes
+from expedition.recording import layout
 from expedition.recording.files import replace_file
 from expedition.recording.masked_sources import masked_source
 from expedition.recording.masking import NO_MASK, Mask
 from expedition.recording.provenance import collect_provenance, git_diff
 from expedition.recording.snapshot import code_file_of, local_sources, write_snapshot
-from expedition.reporting.cells import format_cell
-from expedition.values import decode, encode
+from expedition.values import encode
 
 SHARD_ABOVE = 10_000
 """Sweeps of more runs keep a thousand run folders in each of several parent folders."""
@@ -47,47 +42,6 @@ LOW_DISK = 1 << 30
 """Bytes of free space below which the user is warned at the start."""
 _DIGITS = "23456789abcdefghijkmnpqrstuvwxyz"
 """Digits to base 32 in the order of their characters; four of them tell microseconds."""
-
-_NO_VALUE = object()
-
-
-@dataclass
-class Resumption:
-    """What an earlier invocation left of a sweep: statuses and attempts by run key.
-
-    `expansions` is up to which byte the expansions of the sweep folder were read.
-    """
-
-    sweep: SweepFolder
-    statuses: Mapping[str, str]
-    attempts: Mapping[str, int]
-    lock: Any = None
-    expansions: int = 0
-
-    @property
-    def settled(self) -> frozenset[str]:
-        """Keys of the runs that need not run again."""
-        return frozenset(key for key, status in self.statuses.items() if status in outcomes.SETTLED)
-
-    def differences(self, plan: SweepPlan) -> str:
-        """What of the fixed parameters is new, gone or changed since the sweep was begun; these make runs new."""
-        known = self.sweep.manifest["parameters"]
-        parts = [f"{name} is new" for name in plan.parameters if name not in known]
-        parts += [f"{name} is gone" for name in known if name not in plan.parameters]
-        for name, value in plan.shown.items():
-            before = known.get(name, {}).get("value", _NO_VALUE)
-            if before is not _NO_VALUE and before != encode(value, name=name):
-                parts.append(f"{name} was {format_cell(decode(before), 30)}, is {format_cell(value, 30)}")
-        return "; ".join(parts)
-
-    def describe(self, plan: SweepPlan) -> str:
-        """How many runs of `plan` are settled, to be run again, and new."""
-        counts: dict[str, int] = {}
-        for run in plan.runs:
-            status = self.statuses.get(run.key, "new")
-            counts[status] = counts.get(status, 0) + 1
-        order = [s for s in (*outcomes.STATUSES, "new") if s in counts]
-        return ", ".join(f"{counts[status]} {status}" for status in order)
 
 
 @dataclass
@@ -113,6 +67,18 @@ class Invocation:
             git["diff"] = f"{layout.SOURCE_FOLDER}/{layout.DIFF_FILE}"
             git["diff_truncated"] = self.diff[1]
 
+    def changed_code(self, sweep: SweepFolder, code: ExperimentCode) -> dict[str, Any]:
+        """What a line of the invocations says of code that is not that of the manifest of `sweep`; else nothing.
+
+        The copies of sources are those of the first invocation, so sources of what has changed stand there too.
+        """
+        codes = RecordedCodes.of(sweep)
+        if code.digest == codes.first:
+            return {}
+        parts = codes.changed(code.parts)
+        sources = {name: self.mask.text(text) for name, text in code.sources(parts).items()}
+        return {"code": {"digest": code.digest, "parts": parts, "sources": sources}}
+
     def changes_to(self, sweep: SweepFolder) -> dict[str, Any]:
         """What of the provenance is not that of the invocation that began `sweep`."""
         first = sweep.manifest.get("provenance")
@@ -124,66 +90,6 @@ class Invocation:
         return changed_provenance(
             first if isinstance(first, dict) else {}, self.provenance, diff=diff, kept=kept
         )
-
-
-def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | None:
-    """Return the last sweep of the experiment of `plan`, or None when there is none.
-
-    With `hold` its lock is taken before anything of it is read. Raises `ExperimentError` when another
-    process is still at it.
-    """
-    if not archive.is_dir():
-        return None
-    # The namespace is where to look first; a file collected from another folder, or one that got a second
-    # experiment, has another one now.
-    folder = archive / plan.namespace
-    own = (
-        [path for path in folder.iterdir() if (path / layout.SWEEP_FILE).is_file()] if folder.is_dir() else []
-    )
-    own.sort(key=_age, reverse=True)
-    others = (
-        sweep.path for sweep in sorted(Archive(archive).sweeps(), key=lambda s: _age(s.path), reverse=True)
-    )
-    for path in itertools.chain(own, others):
-        try:
-            sweep = SweepFolder.open(path)
-        except DamagedError:
-            continue
-        about = sweep.manifest["experiment"]
-        is_alike = bool(about.get("testing")) == plan.special.testing and not about.get("debug")
-        # What repeats past runs has a design of its own: that of the file would be added to it.
-        is_alike = is_alike and (sweep.manifest.get("design") or {}).get("kind") != REPEATS
-        if (about["file"], about["function"]) == (plan.file, plan.function) and is_alike:
-            _refuse_busy(sweep)
-            lock = hold_sweep(path) if hold else None
-            sweep = SweepFolder.open(
-                path
-            )  # again: until the lock was held another invocation may have added runs
-            statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
-            attempts = {}
-            reading = Reading()
-            for line in latest_commits(sweep, reading):
-                key = sweep.entries[line["index"]].key
-                statuses[key] = line["status"]
-                attempts[key] = line["attempt"] + 1
-            # A run that was deleted begins anew, but not as an attempt that its old lines would pass for.
-            attempts |= {sweep.entries[index].key: last + 1 for index, last in reading.deleted.items()}
-            return Resumption(sweep, statuses, attempts, lock)
-    return None
-
-
-def _refuse_busy(sweep: SweepFolder) -> None:
-    for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
-        if is_held(lock):
-            raise ExperimentError(
-                f"{sweep.path} cannot be resumed: the process {lock.stem} is still running it; wait for its end, "
-                f"or end it with SIGTERM"
-            )
-
-
-def _age(sweep: Path) -> tuple[str, int]:
-    """When a sweep began: the second in its name, and within that when its manifest was written."""
-    return sweep.name[: len("2026-01-01T00-00-00Z")], (sweep / layout.SWEEP_FILE).stat().st_mtime_ns
 
 
 def check_archive(archive: Path) -> str | None:
@@ -203,7 +109,12 @@ def check_archive(archive: Path) -> str | None:
 
 
 def create_sweep(
-    plan: SweepPlan, invocation: Invocation, *, conftests: Iterable[Path], debug: DebugRuns
+    plan: SweepPlan,
+    invocation: Invocation,
+    code: ExperimentCode | None,
+    *,
+    conftests: Iterable[Path],
+    debug: DebugRuns,
 ) -> SweepFolder:
     """Make the sweep folder of a plan: manifest, sources, analysis script; that of a debug run is one of `debug`.
 
@@ -214,7 +125,7 @@ def create_sweep(
         make_root(archive)
         path = _new_folder(archive / plan.namespace, plan.special, debug)
         _write_sources(path, plan, invocation, conftests)
-        return SweepFolder.create(path, _manifest(plan, path, invocation))
+        return SweepFolder.create(path, _manifest(plan, path, invocation, code))
     except OSError as error:
         raise ExperimentError(
             f"the sweep folder of {plan.name} cannot be made below {archive}: {error}; choose another archive "
@@ -261,7 +172,9 @@ class NewRows:
         return rows
 
 
-def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, Any]:
+def _manifest(
+    plan: SweepPlan, path: Path, invocation: Invocation, code: ExperimentCode | None
+) -> dict[str, Any]:
     sharded = len(plan.runs) > SHARD_ABOVE
     manifest: dict[str, Any] = {
         "sweep": layout.DEBUG_FOLDER if plan.special.debug else path.name,
@@ -284,6 +197,9 @@ def _manifest(plan: SweepPlan, path: Path, invocation: Invocation) -> dict[str, 
         "digest": plan.digest(),
         "provenance": invocation.provenance,
     }
+    if code is not None:
+        places = code.places(code.parts, invocation.settings.rootdir)
+        manifest["code"] = {"digest": code.digest, "parts": dict(code.parts), "places": places}
     analyses = [one.reference(invocation.settings.rootdir) for one in analyses_of(plan.lineage)]
     if analyses:
         manifest["experiment"]["analysis"] = analyses

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from expedition.errors import ExpeditionError
-
 _MACHINERY = ("expedition", "pytest", "_pytest", "pluggy")
 
 
@@ -17,7 +15,7 @@ def is_without_user_code(error: BaseException) -> bool:
     return True
 
 
-def end_in_user_code(error: ExpeditionError) -> None:
+def end_in_user_code(error: BaseException) -> None:
     """Cut the frames of this package from the end of a traceback: the mistake is in the line that called it."""
     last = trace = error.__traceback__
     while trace is not None:

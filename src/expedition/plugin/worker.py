@@ -23,7 +23,8 @@ class SweepWorker:
     """Binds the plans of this process to the sweep folders that the controller made.
 
     `orders` is what the controller sent: by function node id the sweep folder, how far its expansions are to be
-    read, the index of the first run of this generation, whether it has none, the attempts and the settled runs.
+    read, the index of the first run of this generation, whether it has none, the attempts, the settled runs, those of
+    them that run again, and the digest of the code.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class SweepWorker:
                 SweepFolder.open(Path(order["folder"])),
                 {int(index): attempt for index, attempt in order["attempts"].items()},
                 frozenset(order["skip"]),
+                order["code"],
+                {int(index): edit for index, edit in order["again"].items()},
             )
             self._execution.bind(binding)
         items[:] = [item for item in items if not self._settled(item)]

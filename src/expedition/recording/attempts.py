@@ -7,31 +7,42 @@ import os
 import re
 from pathlib import Path
 
-from expedition.recording import layout
+from expedition.recording import layout, outcomes
+from expedition.recording.plain_files import read_plain
 
 _RUN_FOLDER = re.compile(r"\d{4,}-")
 
 
-def set_aside(folder: Path) -> int:
+def set_aside(folder: Path, *, code: str | None = None) -> int:
     """Move what an earlier attempt left in a run folder to ``attempts/<n>``; return n, or -1 without one.
+
+    The checkpoint stays for the next attempt, unless that attempt settled the run, or had another digest of its
+    code than `code`: what it would go on with is not its own. None takes every code for the same.
 
     What belongs to the sweep stays, its other run folders among it: the run folder of an unparametrized
     experiment is the sweep folder.
     """
     meta = folder / layout.META_FILE
     try:
-        number = int(json.loads(meta.read_bytes())["attempt"])
+        about = json.loads(read_plain(meta))
+        number = int(about["attempt"])
+        goes_on = about["status"] not in outcomes.SETTLED and (
+            code is None or about.get("code") in (None, "", code)
+        )
     except FileNotFoundError:
         return -1
     except (ValueError, KeyError, TypeError):
-        number = 0
+        number, goes_on = 0, False
     attempts = folder / layout.ATTEMPTS_FOLDER
     attempts.mkdir(exist_ok=True)
-    while (attempts / str(number)).exists():
+    # Without a meta file it is a move that a kill ended halfway, and goes on here.
+    while (attempts / str(number) / layout.META_FILE).exists():
         number += 1
     target = attempts / str(number)
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
+    if goes_on:
+        kept |= {layout.CHECKPOINT_FOLDER}
     # The meta file goes last: until then a kill leaves the run where a reader finds it.
     found = [n for n in os.listdir(folder) if n not in kept and not _has_other_runs(folder / n)]
     names = sorted(found, key=lambda n: n == layout.META_FILE)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from expedition.errors import CacheEntryNotFoundError, DamagedError, UnstorableError, near_matches
 from expedition.recording.masking import NO_MASK, Mask
+from expedition.recording.plain_files import read_plain
 from expedition.values import FileSink, decode, dumps, encode, loads
 
 CACHE_FOLDER = Path(".expedition") / "cache"
@@ -292,7 +293,7 @@ class Cache:
         known = []
         for _, path in sorted(found, reverse=True)[:_COMPARED]:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                known.append(dict(json.loads(path.read_bytes())["parts"]))
+                known.append(dict(json.loads(read_plain(path))["parts"]))
         return known
 
 
@@ -307,7 +308,7 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _read(folder: Path, key: CacheKey, codec: Codec | None) -> Any:
-    about = json.loads((folder / _ABOUT).read_bytes())
+    about = json.loads(read_plain(folder / _ABOUT))
     if not isinstance(about, dict) or about.get("version") != _VERSION:
         raise DamagedError(f"{folder / _ABOUT} is of another version")
     if about.get("parts") != dict(key.parts):
@@ -315,7 +316,7 @@ def _read(folder: Path, key: CacheKey, codec: Codec | None) -> Any:
     pickled = about.get("codec") == "pickle"
     if pickled and codec != "pickle":  # a pickle runs code; only who asks for one gets one
         raise DamagedError(f"{folder} holds a pickle, which was not asked for")
-    content = (folder / (_PICKLE if pickled else _VALUE)).read_bytes()
+    content = read_plain(folder / (_PICKLE if pickled else _VALUE))
     if f"{zlib.crc32(content):08x}" != about.get("crc"):
         raise DamagedError(f"{folder} does not have the value that was written")
     if pickled:

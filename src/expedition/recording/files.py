@@ -11,6 +11,10 @@ from pathlib import Path
 _encode = json.JSONEncoder(allow_nan=False).encode  # json.dumps with options makes an encoder for every call
 
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""A flag of `os.open`: a link in the place of the file is refused, since it may lead anywhere."""
+
+
 def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> None:
     """Write `content` to a temporary name beside `path`, then rename it into place.
 
@@ -19,7 +23,7 @@ def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> 
     """
     target = os.fspath(path)
     temporary = f"{target}.tmp-{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    descriptor = _open_new(temporary)
     try:
         try:
             write_all(descriptor, content)
@@ -34,12 +38,22 @@ def replace_file(path: Path | str, content: bytes, *, durable: bool = False) -> 
         raise
 
 
+def _open_new(path: str) -> int:
+    """Make a file for writing; what has its name goes first, and no link is followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileExistsError:  # left by a process of this number that was killed, or put there by somebody else
+        os.unlink(path)
+        return os.open(path, flags, 0o666)
+
+
 def overwrite_file(path: Path | str, content: bytes) -> None:
     """Write `content` over an existing file, within the space that it has: the way that a full disk leaves.
 
     Raises `OSError`, with nothing changed, when the file has less space.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | NO_LINK)
     try:
         if len(content) > room_of(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))

@@ -1,7 +1,7 @@
 """Append-only journals: one JSON object a line, its last member the CRC of what stands before it.
 
-A line reaches the kernel in one write, so it survives the death of its process; ``fdatasync`` at most once
-a second bounds what a power loss can take. A reader skips what is torn and counts it.
+A line reaches the kernel in one write, so it survives the death of its process; ``fdatasync`` once a second, by a
+`Syncer` where there is one, bounds what a power loss can take. A reader skips what is torn and counts it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from expedition.recording.files import NO_LINK
+from expedition.recording.plain_files import open_plain
+from expedition.recording.syncer import Syncer
+
 SYNC_INTERVAL = 1.0
-"""Seconds between two ``fdatasync`` of one journal while lines arrive."""
+"""Seconds between two ``fdatasync`` of a journal without a `Syncer`, while lines arrive."""
 
 _CRC_MARK = b',"crc":"'
 
@@ -34,12 +38,15 @@ class Journal:
     ----------
     path : the file.
     exclusive : refuse a file that exists already (a journal never continues behind a torn tail).
+    syncer : forces what is written to the disk, also when no further line follows.
     """
 
-    __slots__ = ("_descriptor", "_synced", "_torn", "exclusive", "path")
+    __slots__ = ("_descriptor", "_is_known", "_synced", "_syncer", "_torn", "exclusive", "path")
 
-    def __init__(self, path: Path | str, *, exclusive: bool = False) -> None:
+    def __init__(self, path: Path | str, *, exclusive: bool = False, syncer: Syncer | None = None) -> None:
         self.path = os.fspath(path)
+        self._syncer = syncer
+        self._is_known = False
         self.exclusive = exclusive
         self._descriptor = -1
         self._synced = 0.0
@@ -48,7 +55,7 @@ class Journal:
     def write(self, text: str) -> None:
         """Append the JSON object `text` as one sealed line. Raises `OSError` when the disk refuses it."""
         if self._descriptor < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | NO_LINK
             self._descriptor = os.open(self.path, flags | (os.O_EXCL if self.exclusive else 0), 0o666)
             self._synced = time.monotonic()
             self._torn = self._ends_torn()
@@ -60,10 +67,20 @@ class Journal:
             self._torn = True
             raise OSError(28, "No space left on device (a journal line was written in part)", self.path)
         self._torn = False
+        if self._syncer is not None:
+            if not self._is_known:
+                self._is_known = True
+                self._syncer.add(self)
+            return
         now = time.monotonic()
         if now - self._synced > SYNC_INTERVAL:
             self._sync()
             self._synced = now
+
+    def take_descriptor(self) -> int:
+        """Return the descriptor of the file, -1 when it is closed, for a `Syncer` to force it to the disk."""
+        self._is_known = False
+        return self._descriptor
 
     def _sync(self) -> None:
         os.fdatasync(self._descriptor) if hasattr(os, "fdatasync") else os.fsync(self._descriptor)
@@ -76,6 +93,9 @@ class Journal:
     def close(self, *, durable: bool = False) -> None:
         """Close the file, with `durable` when its lines are on the disk; a later line opens it again."""
         if self._descriptor >= 0:
+            if self._syncer is not None:
+                self._syncer.discard(self)
+                self._is_known = False
             try:
                 if durable:
                     self._sync()
@@ -111,7 +131,7 @@ def read_journal(path: Path | str, *, damaged: list[int] | None = None) -> Itera
     A file that does not exist has no lines.
     """
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below, and absence is no error
+        stream = open_plain(path)  # closed below, and absence is no error
     except FileNotFoundError:
         return
     with stream:

@@ -11,6 +11,7 @@ PLOTS_FOLDER = "plots"
 SERIES_FILE = "data/series.bin"
 ATTEMPTS_FOLDER = "attempts"
 CHILDREN_FOLDER = "children"
+CHECKPOINT_FOLDER = "checkpoint"
 
 SWEEP_FILE = "sweep.json"
 INVOCATIONS_FILE = "invocations.jsonl"
@@ -31,7 +32,7 @@ IGNORE_TEXT = b"# Made by Expedition: results do not belong into git.\n*\n"
 
 RUN_FORMAT = "expedition-run"
 SWEEP_FORMAT = "expedition-sweep"
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 # A run whose folder is the sweep folder itself shares it with these; none may be committed or moved.
 SWEEP_OWNED = frozenset(
@@ -50,6 +51,15 @@ SWEEP_OWNED = frozenset(
     }
 )
 RUN_OWNED = frozenset(
-    {META_FILE, DATA_FILE, JOURNAL_FILE, LOG_FILE, DATA_FOLDER, PLOTS_FOLDER, CHILDREN_FOLDER}
+    {
+        META_FILE,
+        DATA_FILE,
+        JOURNAL_FILE,
+        LOG_FILE,
+        DATA_FOLDER,
+        PLOTS_FOLDER,
+        CHILDREN_FOLDER,
+        CHECKPOINT_FOLDER,
+    }
 )
 RESERVED = SWEEP_OWNED | RUN_OWNED | {ATTEMPTS_FOLDER}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from expedition.errors import UnstorableError
 
@@ -17,6 +20,9 @@ _LONG_LINE = 8
 
 _SHORTEST = 4
 """Characters of the shortest secret that is looked for in other texts: a shorter one would stand everywhere."""
+
+
+_BLOCK = 1 << 20
 
 
 class Mask:
@@ -65,14 +71,41 @@ class Mask:
         return content
 
     def file(self, path: Path | str) -> None:
-        """Rewrite a file without secrets, where it has any. Raises `OSError`."""
-        if not self._texts:
-            return
-        target = Path(path)
-        content = target.read_bytes()
-        masked = self.bytes(content)
-        if masked != content:
-            target.write_bytes(masked)
+        """Rewrite a file without secrets, where it has any; of a large one a block at a time. Raises `OSError`."""
+        target = os.fspath(path)
+        with open(target, "rb") as source:
+            if not self._is_in(source):
+                return
+            temporary = f"{target}.tmp-{os.getpid()}"
+            source.seek(0)
+            try:
+                with open(temporary, "xb") as copy:
+                    copy.writelines(_masked(self._bytes, source))
+                os.replace(temporary, target)
+            except OSError:  # a full disk is no reason to keep a secret
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                source.seek(0)
+                self._overwrite(target, source)
+
+    def _overwrite(self, target: str, source: BinaryIO) -> None:
+        """Write a file over itself: what stands for a secret is shorter than any, so reading is never behind."""
+        with open(target, "r+b") as file:
+            for block in _masked(self._bytes, source):
+                file.write(block)
+                file.flush()
+            file.truncate()
+
+    def _is_in(self, source: BinaryIO) -> bool:
+        """Whether a secret stands in a file from where it is read."""
+        overlap = max(map(len, self._bytes), default=0) - 1
+        tail = b""
+        while self._bytes and (block := source.read(_BLOCK)):
+            content = tail + block
+            if any(secret in content for secret in self._bytes):
+                return True
+            tail = content[-overlap:] if overlap else b""
+        return False
 
     def check(self, text: str) -> None:
         """Raise `UnstorableError` when a text that is about to be recorded has a secret in it."""
@@ -84,12 +117,33 @@ class Mask:
     def check_file(self, path: Path) -> None:
         """Raise `UnstorableError` when a file that is to be an artifact has a secret in it."""
         if self._texts and path.is_file():
-            content = path.read_bytes()
-            if any(secret in content for secret in self._bytes):
+            with open(path, "rb") as source:
+                is_in = self._is_in(source)
+            if is_in:
                 raise UnstorableError(
                     f"{path.name} holds the text of a secret parameter, and secrets are not recorded; the file was "
                     f"removed"
                 )
+
+
+def _masked(secrets: Sequence[bytes], source: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of a file without secrets, a block at a time; the longest of them is the first."""
+    pattern = re.compile(b"|".join(map(re.escape, secrets)))
+    content = b""
+    while block := source.read(_BLOCK):
+        content += block
+        # What begins after this may be the beginning of something longer.
+        settled = len(content) - len(secrets[0]) + 1
+        kept, begin = [], 0
+        for match in pattern.finditer(content):
+            if match.start() >= settled:
+                break
+            kept += [content[begin : match.start()], MASKED.encode()]
+            begin = match.end()
+        end = max(begin, settled)
+        yield b"".join([*kept, content[begin:end]])
+        content = content[end:]
+    yield pattern.sub(MASKED.encode(), content)
 
 
 def _texts_of(secret: object) -> Iterator[str]:

@@ -30,6 +30,7 @@ class RunIdentity:
     is_nested : whether it is a run inside of another one, which has no row in the sweep.
     repeats : of the past run that it repeats `key`, `sweep` and `folder`; None when it repeats none.
     folder : the run folder; `sweep` the sweep folder.
+    code : digest of the code of its experiment, empty where it is not known.
     """
 
     index: int
@@ -49,6 +50,7 @@ class RunIdentity:
     mask: Mask = field(default_factory=Mask)
     is_nested: bool = False
     repeats: Mapping[str, str] | None = None
+    code: str = ""
 
     @cached_property
     def encoded(self) -> dict[str, Encoded]:
@@ -106,8 +108,11 @@ def write_meta(
     rng: Mapping[str, Any],
     extras: Mapping[str, Any],
     in_place: bool = False,
+    durable: bool = False,
 ) -> None:
     """Write the meta file of a run whole; `extras` are artifacts, series, tags, notes, annotations.
+
+    With `durable` it is on the disk then.
 
     With `in_place` it is written over the one that is there, which a full disk still allows; of the traceback
     then only the end is kept that finds room.
@@ -141,12 +146,13 @@ def write_meta(
         "process": process,
         "versions": versions(),
         "outcome": outcome,
+        **({"code": identity.code} if identity.code else {}),
         **({"repeats": dict(identity.repeats)} if identity.repeats is not None else {}),
         **extras,
     }
     file = identity.folder / layout.META_FILE
     if not in_place:
-        replace_file(file, dump_pretty(content))
+        replace_file(file, dump_pretty(content), durable=durable)
         return
     excess = len(dump_pretty(content)) - room_of(file)
     if end.error is not None and excess > 0:

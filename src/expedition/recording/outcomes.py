@@ -39,3 +39,19 @@ class FailRun(RunOutcome):
 
 class PruneRun(RunOutcome):
     """The run is not worth going on with: outcome ``pruned``."""
+
+
+class RunTimeout(BaseException):
+    """The run took longer than its timeout: outcome ``timeout``.
+
+    Raised once in the main thread, where the code of the run happens to be. It derives from `BaseException`, so
+    that an ``except Exception`` does not swallow it. Whoever catches it has the grace period to save a state.
+
+    Attributes
+    ----------
+    seconds : the timeout.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the run took longer than its timeout of {seconds:g} s")
+        self.seconds = seconds

@@ -113,6 +113,19 @@ class Output:
             os.dup2(self._file, 1)
             os.dup2(self._file, 2)
 
+    def redirect_again(self) -> None:
+        """Go on with the log where somebody has put other streams in its place since `redirect`, as a debugger does."""
+        if self._streams is None or sys.stdout in self._made.values():
+            return
+        self._streams = (sys.stdout, sys.stderr)
+        sys.stdout, sys.stderr = self._stream(sys.stdout, "stdout"), self._stream(sys.stderr, "stderr")
+        if self._saved is not None:
+            for saved in self._saved:
+                os.close(saved)
+            self._saved = (os.dup(1), os.dup(2))
+            os.dup2(self._file, 1)
+            os.dup2(self._file, 2)
+
     def _stream(self, original: TextIO, name: str) -> TextIO:
         stream = self._made.get(name)
         if stream is None:
@@ -197,15 +210,25 @@ def _masked_record(
     return record
 
 
-def read_head(path: str, limit: int = REPORT_LIMIT) -> str:
-    """Return the first `limit` bytes of a log as text, saying so when there is more; ``""`` without a log."""
+def read_excerpt(path: str, limit: int = REPORT_LIMIT) -> str:
+    """Return a log as text; of one with more than `limit` bytes the first and the last, and where the rest is.
+
+    Without a log it is ``""``. Bytes that are no UTF-8 become ``\\ufffd``.
+    """
     try:
         with open(path, "rb") as stream:
-            head = stream.read(limit)
-            more = bool(stream.read(1))
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            if size <= limit:
+                return stream.read(limit).decode("utf-8", "replace")
+            note = f"\n… ({size:,} bytes in all: {path})\n"
+            part = max((limit - len(note.encode())) // 2, 0)
+            head = stream.read(part)
+            stream.seek(size - part)
+            tail = stream.read(part)
     except FileNotFoundError:
         return ""
-    return head.decode("utf-8", "replace") + (f"\n… (more in {path})\n" if more else "")
+    return f"{head.decode('utf-8', 'ignore')}{note}{tail.decode('utf-8', 'replace')}"
 
 
 def _flush_c_streams() -> None:

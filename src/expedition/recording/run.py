@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
@@ -16,8 +17,11 @@ from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import Artifacts
 from expedition.recording.attempts import set_aside
 from expedition.recording.cache import Cache
+from expedition.recording.checkpoint import Checkpoint
+from expedition.recording.clock import steady_now
 from expedition.recording.files import Encoded, dump_pretty, replace_file
-from expedition.recording.journal import Journal
+from expedition.recording.inputs import InputFiles, in_line
+from expedition.recording.journal import SYNC_INTERVAL, Journal
 from expedition.recording.masking import MASKED
 from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
@@ -75,8 +79,10 @@ class Run:
         cache: Cache | None = None,
         children: ChildRunner | None = None,
         read_code: CodeReader | None = None,
+        input_files: InputFiles | None = None,
     ) -> None:
         folder = identity.folder
+        self._input_files = input_files
         self._hooks = hooks
         self._cache = cache
         self._read_code = read_code
@@ -86,20 +92,22 @@ class Run:
         self._writer = writer
         self._listener = listener
         self._output = output
-        self._journal = Journal(folder / layout.JOURNAL_FILE)
+        syncer = writer.syncer if writer is not None else None
+        self._journal = Journal(folder / layout.JOURNAL_FILE, syncer=syncer)
         self._mask = identity.mask
         write = self._write
         self._store = Store(write, FileSink(folder))
-        self._series = SeriesRecorder(write, folder)
+        self._series = SeriesRecorder(write, folder, syncer)
         self._artifacts = Artifacts(write, folder, self._mask)
+        self._checkpoint = Checkpoint(folder, identity.attempt)
         self._derived: dict[str, Any] = {}
         self._annotations: dict[str, dict[str, str]] = {}
         self._tags = list(identity.tags)
         self._notes = list(identity.notes)
-        self._inputs: dict[tuple[str, ...], dict[str, str]] = {}
+        self._inputs: dict[tuple[object, ...], dict[str, Any]] = {}
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
-        self._end = RunEnd(outcomes.PENDING, 0)
+        self._end, self._began = RunEnd(outcomes.PENDING, 0), 0
         self._process = writer.process if writer is not None else Encoded.of(process_identity())
 
     @classmethod
@@ -393,6 +401,31 @@ class Run:
         """Open a file of the run folder; one opened to write becomes an artifact when the run ends."""
         return self._artifacts.open(name, mode, **options)
 
+    # -- checkpoint ----------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Path:
+        """A folder for what the next attempt of this run goes on with, made when it is first asked for.
+
+        It survives a retry and ``--resume``, until the run is done or its code is another; it is no part of the
+        record. Nothing in it is written whole by itself: see `checkpoint_file`.
+        """
+        return self._checkpoint.folder
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier attempt of this run left a file in `checkpoint`."""
+        return self._checkpoint.is_resumed
+
+    def checkpoint_file(self, name: str) -> AbstractContextManager[Path]:
+        """Write a file of the checkpoint so that a kill leaves the old one or the new one, never a part.
+
+        ``with e.checkpoint_file("state.npz") as path: np.savez(path, w=w)``. The block gets the path of a new file with
+        the same ending; when it ends without an exception the file is forced to the disk and takes the place of
+        `name`. Raises `ArtifactError` for a name that leaves the folder, or when the block wrote nothing.
+        """
+        return self._checkpoint.file(name)
+
     # -- record-keeping ------------------------------------------------------------------------------------
 
     def tag(self, *tags: str) -> None:
@@ -411,8 +444,25 @@ class Run:
         self._write(dumps({"e": "note", "v": text}))
         self._notes.append(text)
 
-    def note_inputs(self, inputs: Iterable[Mapping[str, str]]) -> None:
-        """Record that the run reads other runs: of each `kind`, `key`, `sweep`, `folder` and `status`.
+    def input(self, path: Path | str) -> Path:
+        """Record that the run reads a file or folder; return its absolute path.
+
+        A relative path begins at the folder of the file that calls this, whatever the current folder is. Recorded are
+        path, SHA-256, size and time of change, as they are now; a run whose inputs are others by then is run again by
+        ``--resume``. Of a large file the hash takes seconds once in a process.
+
+        Raises `ExperimentError`, with near matches, when it is not there, `OSError` when it cannot be read.
+        """
+        beside = Path(sys._getframe(1).f_code.co_filename)
+        if self._input_files is None:
+            self._input_files = InputFiles(Path.cwd())
+        found = self._input_files.resolve(path, beside=beside)
+        self.note_inputs([self._input_files.describe(found)])
+        return found
+
+    def note_inputs(self, inputs: Iterable[Mapping[str, Any]]) -> None:
+        """Record that the run reads what is described: files and folders as `input` does, past runs each with
+        `kind`, `key`, `sweep`, `folder`, `status`, `attempt` and `start`.
 
         The fixture `results` calls it. What is recorded already is passed over.
         """
@@ -481,7 +531,7 @@ class Run:
 
     def start(self) -> None:
         """Begin the record: the meta file says ``running``, output goes to the log. Raises `OSError`."""
-        self._end = RunEnd(outcomes.RUNNING, time.time_ns() // 1000)
+        self._end, self._began = RunEnd(outcomes.RUNNING, time.time_ns() // 1000), steady_now()
         self._write_meta()
         if self._output is not None:
             self._output.start()
@@ -513,25 +563,29 @@ class Run:
         """
         if self.finished:
             return self._end
-        end = RunEnd(
-            status, self._end.start, reason=self._mask.text(reason), expected_failure=expected_failure
-        )
+        start = self._end.start or time.time_ns() // 1000  # of one that could not begin
+        end = RunEnd(status, start, reason=self._mask.text(reason), expected_failure=expected_failure)
         if error is not None:
             end.error = {n: self._mask.text(text) for n, text in describe_error(error, entry).items()}
             if isinstance(error, AssertionError):
                 end.criterion = (end.error["message"].splitlines() or [""])[0]
+        took = steady_now() - self._began if self._began else 0
+        # To force a shorter one to the disk would take longer than it did.
+        is_worth = took > SYNC_INTERVAL * 1e6
         self._attempt(end, self._artifacts.settle)
         self._attempt(end, lambda: end.problems.extend(map(self._mask.text, self._store.settle())))
-        self._attempt(end, self._series.close)
+        self._attempt(end, lambda: self._series.close(durable=is_worth))
         if self._store.tagged:
             data = nest(self._store.tagged)
-            self._attempt(end, lambda: replace_file(self.path / layout.DATA_FILE, dump_pretty(data)))
+            self._attempt(
+                end, lambda: replace_file(self.path / layout.DATA_FILE, dump_pretty(data), durable=is_worth)
+            )
         if self._output is not None:
             self._attempt(end, self._output.stop)
-        self._attempt(end, self._journal.close)
-        end.stop = max(time.time_ns() // 1000, end.start)
+        self._attempt(end, lambda: self._journal.close(durable=is_worth))
+        end.stop = end.start + (steady_now() - self._began if self._began else 0)
         self._end = end
-        if not self._attempt(end, self._write_meta):
+        if not self._attempt(end, lambda: self._write_meta(durable=is_worth)):
             # What there is no room for is in the journal still.
             self._attempt(end, lambda: self._write_meta(in_place=True))
         if self._writer is not None and not self._identity.is_nested:
@@ -587,7 +641,7 @@ class Run:
             end.error = {"type": kind, "message": message, "traceback": ""}
         return False
 
-    def _write_meta(self, *, in_place: bool = False) -> None:
+    def _write_meta(self, *, in_place: bool = False, durable: bool = False) -> None:
         rng: dict[str, Any] = {"generator": "numpy.random.default_rng", "seed": self.seed}
         if self._rng is not None:
             rng["final_state"] = encode(self._rng.bit_generator.state, name="rng state")
@@ -602,7 +656,15 @@ class Run:
             if content and not in_place:
                 extras[name] = content
         process = self._process
-        write_meta(self._identity, self._end, process=process, rng=rng, extras=extras, in_place=in_place)
+        write_meta(
+            self._identity,
+            self._end,
+            process=process,
+            rng=rng,
+            extras=extras,
+            in_place=in_place,
+            durable=durable,
+        )
 
     def _commit_line(self) -> dict[str, Any]:
         end, error = self._end, self._end.error
@@ -623,6 +685,8 @@ class Run:
             ("series", self._series.summary()),
             ("derived", self._derived),
             ("annotations", self._annotations),
+            ("code", self._identity.code),
+            ("inputs", in_line(list(self._inputs.values()))),
         ):
             if content:
                 line[name] = content

@@ -15,6 +15,7 @@ from typing import Any
 from expedition.errors import ExperimentError, UnstorableError
 from expedition.recording import layout
 from expedition.recording.files import write_all
+from expedition.recording.syncer import Syncer
 from expedition.values import dumps, encode, is_utf8
 
 INLINE_BYTES = 1024
@@ -44,7 +45,9 @@ class _Series:
 class SeriesRecorder:
     """Appends to the series of the run in `folder`; `write` takes the JSON text of an event."""
 
-    def __init__(self, write: Callable[[str], None], folder: Path) -> None:
+    def __init__(self, write: Callable[[str], None], folder: Path, syncer: Syncer | None = None) -> None:
+        self._syncer = syncer
+        self._is_known = False
         self._write = write
         self._folder = folder
         self._series: dict[str, _Series] = {}
@@ -85,11 +88,23 @@ class SeriesRecorder:
             if s.count
         }
 
-    def close(self) -> None:
-        """Close the binary file of large arrays."""
+    def take_descriptor(self) -> int:
+        """Return the descriptor of the binary file, -1 when there is none, for a `Syncer` to force it to the disk."""
+        self._is_known = False
+        return self._binary
+
+    def close(self, *, durable: bool = False) -> None:
+        """Close the binary file of large arrays, with `durable` when it is on the disk."""
         if self._binary >= 0:
-            os.close(self._binary)
-            self._binary = -1
+            if self._syncer is not None:
+                self._syncer.discard(self)
+                self._is_known = False
+            try:
+                if durable:
+                    os.fsync(self._binary)
+            finally:
+                os.close(self._binary)
+                self._binary = -1
 
     def _new(self, name: str) -> _Series:
         if not isinstance(name, str) or not all(name.split("/")) or "\0" in name:
@@ -158,6 +173,9 @@ class SeriesRecorder:
             write_all(self._binary, content)
         finally:  # what a full disk took of it counts too
             self._offset = os.fstat(self._binary).st_size
+        if self._syncer is not None and not self._is_known:
+            self._is_known = True
+            self._syncer.add(self)
         shape = json.dumps(list(value.shape))
         return "array", (
             f'{{"$":"bin","o":{offset},"d":{json.dumps(value.dtype.str)},"sh":{shape},'

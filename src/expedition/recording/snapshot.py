@@ -180,7 +180,9 @@ def _write(file: Path, content: bytes) -> None:
     # A short name of its own: that of the file plus a suffix could be too long
     temporary = file.parent / f".tmp-{os.getpid()}-{next(_COUNTER)}"
     try:
-        temporary.write_bytes(content)
+        temporary.unlink(missing_ok=True)  # left by a process that was killed
+        with open(temporary, "xb") as stream:
+            stream.write(content)
         os.replace(temporary, file)
     except BaseException:
         temporary.unlink(missing_ok=True)

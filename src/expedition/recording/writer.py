@@ -14,7 +14,9 @@ from typing import Any
 
 from expedition.recording import layout
 from expedition.recording.files import Encoded, replace_file
+from expedition.recording.forks import keep_from_children
 from expedition.recording.journal import Journal
+from expedition.recording.syncer import Syncer
 from expedition.values import dumps
 
 
@@ -28,6 +30,7 @@ class SweepWriter:
     ----------
     name : ``<worker>-<pid>-<random>``, the stem of its files in ``journal/``.
     process : where the runs of this process run, as their meta files say it.
+    syncer : forces the journals of this process to the disk.
     """
 
     def __init__(self, sweep: Path, worker: str) -> None:
@@ -44,7 +47,9 @@ class SweepWriter:
         self._live_path = folder / f"{self.name}.live"
         self._lock = FileLock(self._lock_path)
         self._lock.acquire(timeout=5)
-        self._log = Journal(folder / f"{self.name}.jsonl", exclusive=True)
+        keep_from_children(self._lock)
+        self.syncer = Syncer()
+        self._log = Journal(folder / f"{self.name}.jsonl", exclusive=True, syncer=self.syncer)
         self._announced = 0.0
         self.process = Encoded.of(process_identity(worker, self.name))
 
@@ -63,7 +68,8 @@ class SweepWriter:
 
     def close(self) -> None:
         """Close the log and give the lock back."""
-        self._log.close()
+        self.syncer.close()
+        self._log.close(durable=True)
         self._lock.release()
         for path in (self._lock_path, self._live_path):
             with contextlib.suppress(OSError):

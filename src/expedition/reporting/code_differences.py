@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expedition.archive import RunRecord
+from expedition.archive.invocations import invocations_in
+from expedition.archive.recorded_code import RecordedCodes
 from expedition.errors import ExpeditionError
 from expedition.recording import layout
 from expedition.recording.snapshot import code_file_of
@@ -47,8 +50,12 @@ class _Source:
 def code_differences(first: RunContents, second: RunContents) -> list[FileDifference]:
     """Return the files of the archived sources of two runs that differ, with ``git.diff``, by name.
 
-    The files of the two experiments are compared with each other, whatever their names are.
+    The files of the two experiments are compared with each other, whatever their names are. The copies are those of
+    the first invocation of a sweep: where one of the runs was made with later code, functions and constants are
+    compared instead.
     """
+    if (parts := _by_parts(first, second)) is not None:
+        return parts
     if first.record.sweep_path == second.record.sweep_path and _own_file(first) == _own_file(second):
         return []
     mine, others = _sources(first), _sources(second)
@@ -61,6 +68,46 @@ def code_differences(first: RunContents, second: RunContents) -> list[FileDiffer
         if difference is not None:
             found.append(difference)
     return found
+
+
+def _by_parts(first: RunContents, second: RunContents) -> list[FileDifference] | None:
+    """The parts of the code that differ; None where both runs are of the copies of sources, or nothing is known."""
+    codes: list[RecordedCodes] = []
+    for contents in (first, second):
+        codes.append(_codes_of(contents.record, contents.manifest))
+    digests = [contents.record.code for contents in (first, second)]
+    if not all(digests) or all(digest == known.first for digest, known in zip(digests, codes, strict=True)):
+        return None
+    a, b = (known.parts(digest) for digest, known in zip(digests, codes, strict=True))
+    if a is None or b is None:
+        return None
+    found = []
+    for part in sorted({*a, *b}):
+        if a.get(part) == b.get(part):
+            continue
+        kind = "added" if part not in a else "removed" if part not in b else "changed"
+        texts = [known.source(digest, part) for digest, known in zip(digests, codes, strict=True)]
+        lines = [f"{part}: {_digest_text(a.get(part))} and {_digest_text(b.get(part))}"]
+        if any(text is not None for text in texts):
+            before, after = ((text or "").splitlines() for text in texts)
+            lines = [*_unified(before, after, f"first/{part}", f"second/{part}")]
+        found.append(FileDifference(part, kind, tuple(lines)))
+    return found
+
+
+def _codes_of(record: RunRecord, manifest: Mapping[str, Any]) -> RecordedCodes:
+    def read(file: str) -> bytes:
+        return record.read_of_sweep(f"{layout.SOURCE_FOLDER}/{file}")
+
+    try:
+        lines = [line for _, line in invocations_in(record.read_of_sweep(layout.INVOCATIONS_FILE))]
+    except (ExpeditionError, OSError):
+        lines = []
+    return RecordedCodes(manifest, lines, read)
+
+
+def _digest_text(text: str | None) -> str:
+    return "nothing" if text is None else text[:12]
 
 
 def _compared(

@@ -101,7 +101,8 @@ def _csv_stored(tagged: Any) -> str:
         return _harmless(tagged or "")
     if isinstance(tagged, bool | int | float):
         return repr(tagged)
-    if isinstance(tagged, dict) and tagged.get("$") in _SPOKEN and isinstance(tagged.get("v"), str):
+    kind = tagged.get("$") if isinstance(tagged, dict) else None
+    if isinstance(kind, str) and kind in _SPOKEN and isinstance(tagged.get("v"), str):
         return _harmless(tagged["v"])
     return json.dumps(tagged, ensure_ascii=False, allow_nan=False)
 

@@ -20,11 +20,11 @@ from expedition.reporting.durations import format_bytes
 from expedition.reporting.formats import dump_json
 from expedition.reporting.pages import Facts, Grid, Lines, Page, check_page_format, render_page
 from expedition.reporting.plain_text import log_line
+from expedition.reporting.run_contents import LOG_BYTES, LOG_LINES
 from expedition.values import dumps
 
 __all__ = ["show_damaged"]
 
-_LOG_LINES = 20
 _UNREADABLE = (OSError, DamagedError, ValueError, RecursionError)
 
 
@@ -102,7 +102,7 @@ def _log(row: RunRow, problems: list[str]) -> LastLines:
     try:
         file = source.folder_with(layout.LOG_FILE) / layout.LOG_FILE
         if not file.is_symlink():  # which no archive holds: it may lead anywhere
-            return read_last_lines(file, _LOG_LINES)
+            return read_last_lines(file, LOG_LINES, most=LOG_BYTES)
     except FileNotFoundError:
         pass
     except _UNREADABLE as error:

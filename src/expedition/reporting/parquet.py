@@ -40,7 +40,7 @@ def write_parquet(rows: Sequence[RunRow], file: IO[bytes], chosen: Sequence[str]
 def _in_files(row: RunRow) -> Iterator[str]:
     """Yield the names of stored values that are arrays and the like."""
     for name, tagged in row.stored.items():
-        if isinstance(tagged, dict) and tagged.get("$") in _LARGE:
+        if isinstance(tagged, dict) and str(tagged.get("$")) in _LARGE:
             yield stored_name(name)
 
 

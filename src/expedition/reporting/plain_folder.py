@@ -50,12 +50,12 @@ def write_run(record: RunRecord, folder: Path) -> Iterator[str]:
     yield from _series(record, folder / "series")
     yield from _artifacts(record, folder / "artifacts")
     try:
-        log = record.log
+        log = record.log_file
     except DamagedError as error:
         yield f"its log was left out: {error}"
         return
-    if log:
-        (folder / "log.txt").write_text(log, encoding="utf-8", errors="backslashreplace")
+    if log is not None:
+        shutil.copyfile(log, folder / "log.txt")
 
 
 def _facts(record: RunRecord) -> dict[str, Any]:

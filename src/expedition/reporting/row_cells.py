@@ -40,7 +40,8 @@ def is_scalar(tagged: Any) -> bool:
     if type(tagged) is float:
         return True
     if isinstance(tagged, dict):
-        return tagged.get("$") in _SCALARS and len(str(tagged.get("v", ""))) <= 40
+        kind = tagged.get("$")
+        return isinstance(kind, str) and kind in _SCALARS and len(str(tagged.get("v", ""))) <= 40
     if isinstance(tagged, str):
         return len(tagged) <= _LONGEST
     return tagged is None or isinstance(tagged, bool | int | float)

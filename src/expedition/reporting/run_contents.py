@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -21,7 +21,12 @@ from expedition.values import loads
 __all__ = ["RunContents", "Unread", "place_of", "run_name"]
 
 _T = TypeVar("_T")
-_LOG_LINES = 20
+
+LOG_LINES = 20
+"""Lines of the log that the page of a run has."""
+
+LOG_BYTES = 64 * 1024
+"""Bytes of the log that they may have together."""
 
 _ERRORS = (
     *(ExpeditionError, OSError, ValueError, TypeError),
@@ -121,7 +126,7 @@ class RunContents:
         except _ERRORS as error:
             return Unread(f"cannot be read: {error}")
 
-    def entries(self, name: str) -> list[tuple[int, int, Any]]:
+    def entries(self, name: str) -> Sequence[tuple[int, int, Any]]:
         """Return step, time and tagged value of the entries of a series: arrays and pictures are not read."""
         with contextlib.suppress(*_ERRORS):
             if name in self.record.series:
@@ -158,7 +163,7 @@ class RunContents:
     def log_end(self) -> LastLines:
         """The last lines of the log, and how many there are before them."""
         try:
-            return self.record.last_lines(_LOG_LINES)
+            return self.record.last_lines(LOG_LINES, most=LOG_BYTES)
         except OSError as error:
             self.problems.append(str(error))
             return LastLines([], 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from expedition.recording.inputs import RUN
 from expedition.reporting.changes import Change, Section, encoded, names_of_both
 from expedition.reporting.durations import format_bytes, format_duration
 from expedition.reporting.environment import environment_of
@@ -15,6 +16,8 @@ from expedition.reporting.value_text import value_text
 from expedition.values import encode
 
 __all__ = ["differences"]
+
+_DIGITS = 12
 
 ABSENT = object()
 """Stands for what one of the runs does not have."""
@@ -54,6 +57,7 @@ def differences(first: RunContents, second: RunContents) -> Iterator[Section]:
     yield Section("units and comments", [*_plain_changes(_notes(first), _notes(second))])
     yield Section("series", [*series_changes(first, second)])
     yield Section("artifacts", [*_artifacts(first, second)])
+    yield Section("inputs", [*_plain_changes(_inputs(first), _inputs(second))])
     yield Section("environment", [*_plain_changes(environment_of(first), environment_of(second))])
 
 
@@ -86,6 +90,21 @@ def _fact_text(name: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
 
 
+def _inputs(contents: RunContents) -> dict[str, Any]:
+    """What the run read, by path or folder, with what tells one content from another."""
+    found: dict[str, Any] = {}
+    for one in contents.record.inputs:
+        if one.get("kind") == RUN:
+            found[str(one.get("folder", ""))] = (
+                f"{one.get('status')}, begun {one.get('start', 'at a time unknown')}"
+            )
+        else:
+            found[str(one.get("path", ""))] = (
+                f"{str(one.get('sha256', ''))[:_DIGITS]} ({one.get('size')} bytes)"
+            )
+    return found
+
+
 def _state(contents: RunContents) -> dict[str, Any]:
     """What of the run itself is compared."""
     record, about, outcome = (
@@ -98,6 +117,7 @@ def _state(contents: RunContents) -> dict[str, Any]:
         "namespace": record.namespace,
         "function": about.get("function"),
         "version": about.get("version"),
+        "code": record.code or None,
         "status": record.status,
         "expected failure": bool(outcome.get("expected_failure")) or None,
         "error": f"{record.error.type}: {record.error.message}" if record.error else None,

@@ -55,10 +55,21 @@ def run_document(contents: RunContents) -> dict[str, Any]:
             {"experiment": child.experiment, "id": child.id, "status": child.status, "path": place_of(child)}
             for child in contents.children
         ],
+        "attempts": [
+            {
+                "attempt": earlier.attempt,
+                "status": earlier.status,
+                "started": earlier.started.isoformat(),
+                "duration": earlier.duration,
+                "error": earlier.error._asdict() if earlier.error else None,
+            }
+            for earlier in record.attempts
+        ],
         "tags": record.tags,
         "notes": record.notes,
         "edits": record.edits,
         "repeats": record.repeats,
+        "code": record.code,
         "inputs": record.inputs,
         "seed": record.seed,
         "rng": meta.get("rng"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from expedition.archive import RunRecord
 from expedition.recording import layout, outcomes
+from expedition.recording.inputs import RUN
 from expedition.reporting.durations import format_bytes, format_duration, format_when
 from expedition.reporting.formats import dump_json
 from expedition.reporting.pages import Facts, Grid, Lines, Page, check_page_format, render_page
@@ -85,6 +86,9 @@ def _parts(contents: RunContents, width: int | None) -> Iterator[Facts | Grid | 
     record = contents.record
     yield Facts("", [*_state(contents)], whole=_PATHS)
     notes = contents.annotations
+    earlier = [*_earlier_attempts(record)]
+    if earlier:
+        yield Grid("earlier attempts", ("attempt", "how it ended", "started", "duration"), earlier)
     if contents.parameters:
         yield Grid(
             "parameters", ("name", "value", "type", "origin", "unit", "description"), [*_parameters(contents)]
@@ -126,12 +130,9 @@ def _parts(contents: RunContents, width: int | None) -> Iterator[Facts | Grid | 
     ]
     if children:
         yield Grid("children", ("run", "status", "duration", "folder"), children, right={2})
-    inputs = [
-        [str(one.get("folder", "")), str(one.get("status", "")), str(one.get("key", ""))]
-        for one in record.inputs
-    ]
+    inputs = [*_inputs(record)]
     if inputs:
-        yield Grid("inputs", ("run", "status", "key"), inputs)
+        yield Grid("inputs", ("input", "kind", "status", "size", "key or SHA-256"), inputs, right={3})
     provenance = [*_provenance(contents)]
     if provenance:
         yield Facts("provenance", provenance, whole=_PATHS)
@@ -164,6 +165,8 @@ def _state(contents: RunContents) -> Iterator[tuple[str, str]]:
     yield "folder", str(record.path)
     if record.key:
         yield "key", record.key
+    if record.code:
+        yield "code", _code(contents)
     if record.repeats is not None:
         yield "repeats", str(record.repeats.get("folder", ""))
     repeated = [f"replicate {record.replicate}"] if record.replicate else []
@@ -179,6 +182,21 @@ def _state(contents: RunContents) -> Iterator[tuple[str, str]]:
         yield "note", str(note)
 
 
+def _earlier_attempts(record: RunRecord) -> Iterator[list[str]]:
+    for earlier in record.attempts:
+        lasted = format_duration(earlier.duration) if earlier.duration is not None else ""
+        ended = status_text(earlier).partition(";")[0]
+        yield [str(earlier.attempt + 1), ended, format_when(earlier.started), lasted]
+
+
+def _code(contents: RunContents) -> str:
+    """The digest of the code, and where it stands when the copies of sources are those of another."""
+    digest, about = contents.record.code, contents.manifest.get("code")
+    if not isinstance(about, dict) or about.get("digest") == digest:
+        return digest
+    return f"{digest}, later than the copies in {layout.SOURCE_FOLDER}: {layout.INVOCATIONS_FILE} tells what is other"
+
+
 def _parameters(contents: RunContents) -> Iterator[list[str]]:
     for name, value in contents.parameters.items():
         about, note = contents.about_parameters[name], contents.annotations.get(name, {})
@@ -190,6 +208,19 @@ def _parameters(contents: RunContents) -> Iterator[list[str]]:
             str(about.get("origin", "")),
             str(note.get("unit", "")),
             str(description),
+        ]
+
+
+def _inputs(record: RunRecord) -> Iterator[list[str]]:
+    for one in record.inputs:
+        is_run = one.get("kind") == RUN
+        size = one.get("size")
+        yield [
+            str(one.get("folder" if is_run else "path", "")),
+            str(one.get("kind", "")),
+            str(one.get("status", "")),
+            format_bytes(size) if isinstance(size, int) else "",
+            str(one.get("key" if is_run else "sha256", "")),
         ]
 
 

@@ -47,7 +47,19 @@ ALL_FACTS = (
         "folder",
         "version",
     ),
-    *("testing", "tags", "notes", "error", "error.message", "reason", "size", "files", "problem", "repeats"),
+    *(
+        "testing",
+        "tags",
+        "notes",
+        "error",
+        "error.message",
+        "reason",
+        "size",
+        "files",
+        "problem",
+        "repeats",
+        "code",
+    ),
 )
 """Columns of facts for programs, which get all there is."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from expedition.archive.commits import Reading, latest_commits
 from expedition.archive.edited_sweep import EditedSweep
 from expedition.archive.sweep import SweepFolder
-from expedition.errors import DamagedError
+from expedition.errors import DamagedError, ExpeditionError
 from expedition.recording import layout
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.array_source import ArraySource
@@ -43,6 +43,9 @@ from expedition.trajectory.writing.writer import FileWriter
 if TYPE_CHECKING:
     import h5py
 
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading and laying out raises for members of other types than those that runs are recorded with."""
+
 
 def compile_trajectory(folder: Path | str | SweepFolder) -> Path:
     """Write ``trajectory.h5`` of a sweep folder anew from its commit logs and run folders; return its path.
@@ -53,7 +56,8 @@ def compile_trajectory(folder: Path | str | SweepFolder) -> Path:
 
     The attribute ``complete`` is 1 when every run of the design has ended.
 
-    Raises `DamagedError` when `folder` is no sweep folder or has names that UTF-8 cannot write, and `OSError` when
+    Raises `DamagedError` when `folder` is no sweep folder, has names that UTF-8 cannot write, or says what no run
+    records, and `OSError` when
     the file cannot be written.
     Warns of arrays that cannot be read; their cells stay empty.
     """
@@ -71,22 +75,37 @@ def _compile(sweep: SweepFolder, last: Stamp | None) -> Path:
     target = sweep.path / layout.TRAJECTORY_FILE
     reading = Reading()
     growth = Growth.begin(sweep, reading)
-    table = gather(sweep, latest_commits(sweep, reading))
+    table: Gathered | None = None
     try:
+        table = gather(sweep, latest_commits(sweep, reading))
         with replacing(target, only=last) as temporary:
             with open_output(temporary, "w") as file:
                 place = reserve_checksum(file)
                 _write(file, EditedSweep.of(sweep, table.edited) if table.edited else sweep, table, growth)
             seal(temporary, place)
-    except UnicodeEncodeError as error:  # names of records that an earlier version wrote
-        begin = max(error.start - 20, 0)
+    except _MALFORMED as error:
+        if isinstance(error, ExpeditionError):
+            raise
+        # A checksum says that a line is whole, not that whoever wrote it meant well.
+        if isinstance(error, UnicodeEncodeError):
+            raise _unwritable(error) from error
         raise DamagedError(
-            f"a name in its records cannot be written as UTF-8 (in "
-            f"{error.object[begin : error.end + 20]!r}); rename it with --archive-modify"
+            f"{sweep.path}: its runs say what none records ({type(error).__name__}: {error}), and cannot be put into "
+            f"one file; pytest --archive-list and the run folders have what can be read"
         ) from error
     finally:
-        table.spill.close()
+        if table is not None:
+            table.spill.close()
     return target
+
+
+def _unwritable(error: UnicodeEncodeError) -> DamagedError:
+    """The error for names of records that an earlier version wrote."""
+    begin = max(error.start - 20, 0)
+    return DamagedError(
+        f"a name in its records cannot be written as UTF-8 (in "
+        f"{error.object[begin : error.end + 20]!r}); rename it with --archive-modify"
+    )
 
 
 def _write(file: h5py.File, sweep: SweepFolder, table: Gathered, growth: Growth) -> None:

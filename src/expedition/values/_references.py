@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -32,9 +33,9 @@ def resolve_file(folder: Path | None, reference: Any) -> Path:
         or ":" in name
     ):
         raise DamagedError(f"the file reference {name!r} leaves its folder")
-    root = Path(folder).resolve()
+    root = Path(os.path.realpath(folder))
     path = root.joinpath(*pure.parts)
-    if not path.resolve().is_relative_to(root):
+    if not Path(os.path.realpath(path)).is_relative_to(root):
         raise DamagedError(f"the file reference {name!r} leaves its folder")
     if not path.is_file():
         raise DamagedError(f"{root / name}: the file is missing")

@@ -122,7 +122,9 @@ class FileSink:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{hashlib.sha256(stem.encode()).hexdigest()[:16]}.tmp-{os.getpid()}"
         try:
-            with temporary.open("wb") as file:
+            # What a killed process left goes first, and so does a link that leads elsewhere.
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
                 write(file)
             # What a journal refers to already stays until the journal says otherwise.
             path, n = folder / f"{stem}{suffix}", 1

@@ -12,6 +12,7 @@ from expedition.errors import DamagedError, ExperimentError
 from expedition.plugin.acting.carried import Carried
 from expedition.plugin.acting.incoming import IncomingSweep, Source, crc_of
 from expedition.recording import layout
+from expedition.recording.plain_files import read_plain
 
 _GROWING = (layout.INVOCATIONS_FILE, layout.EXPANSIONS_FILE, layout.NOTES_FILE)
 _MADE_ANEW = frozenset({layout.TRAJECTORY_FILE, "report.html"})
@@ -79,7 +80,7 @@ def compare(source: Source, arrival: Arrival) -> list[str]:
         if not here.exists():
             arrival.files.append(name)
         elif inside in _GROWING:
-            old, new = here.read_bytes(), source.read(name)
+            old, new = read_plain(here), source.read(name)
             if new.startswith(old) and (old.endswith(b"\n") or not old or old == new):
                 if new != old:
                     arrival.lines[name] = new[len(old) :]

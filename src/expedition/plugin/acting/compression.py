@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from expedition.plugin.acting.carried import Carried
 from expedition.plugin.acting.copying import look_of, refuse_changed, refuse_prepared
 from expedition.plugin.acting.new_files import check_target, put_in_place, temporary_name
 from expedition.recording import layout
+from expedition.recording.plain_files import open_plain
 from expedition.reporting.durations import format_bytes
 
 _LINE = re.compile(rb'\{"index":(\d+),')
@@ -192,7 +194,7 @@ def _part_of_logs(sweep: _Sweep) -> dict[str, tuple[bytes, float]]:
     logs: dict[str, tuple[bytes, float]] = {}
     journals = sweep.path / layout.JOURNALS_FOLDER
     for log in sorted(journals.glob("*.jsonl")) if journals.is_dir() else ():
-        with open(log, "rb") as stream:
+        with open_plain(log) as stream:
             lines = [line for line in stream if (head := _LINE.match(line)) and int(head[1]) in indices]
         if lines:
             logs[f"{sweep.place}/{layout.JOURNALS_FOLDER}/{log.name}"] = (
@@ -219,24 +221,31 @@ def _trajectory_of(sweep: _Sweep, logs: dict[str, tuple[bytes, float]], folder: 
     return made
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; a link stays one, which readers refuse."""
+    shutil.copyfile(source, target, follow_symlinks=False)
+
+
 def _trajectory(sweep: _Sweep, logs: dict[str, tuple[bytes, float]], folder: Path) -> Path:
     from expedition.trajectory.compile import compile_trajectory
 
     assert sweep.path is not None
     for file in (layout.SWEEP_FILE, layout.INVOCATIONS_FILE, layout.EXPANSIONS_FILE, layout.NOTES_FILE):
         if (sweep.path / file).is_file():
-            (folder / file).symlink_to((sweep.path / file).resolve())
+            _copy(sweep.path / file, folder / file)
     (folder / layout.JOURNALS_FOLDER).mkdir()
     if sweep.is_whole:
         for log in (sweep.path / layout.JOURNALS_FOLDER).glob("*.jsonl"):
-            (folder / layout.JOURNALS_FOLDER / log.name).symlink_to(log.resolve())
+            _copy(log, folder / layout.JOURNALS_FOLDER / log.name)
     for name, (content, _) in logs.items():
         (folder / layout.JOURNALS_FOLDER / name.rpartition("/")[2]).write_bytes(content)
     for row in sweep.rows:
         if row.path == sweep.path:
             for name in sorted(layout.RUN_OWNED):
-                if (row.path / name).exists():
+                if (row.path / name).is_dir():
                     (folder / name).symlink_to((row.path / name).resolve())
+                elif (row.path / name).exists() and name != layout.LOG_FILE:
+                    _copy(row.path / name, folder / name)
             continue
         link = folder / row.path.relative_to(sweep.path)
         link.parent.mkdir(parents=True, exist_ok=True)

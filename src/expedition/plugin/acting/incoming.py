@@ -22,6 +22,7 @@ from expedition.plugin.acting.carried import carried_of_sweep
 from expedition.plugin.acting.copying import Look, look_of, refuse_changed, refuse_prepared
 from expedition.recording import layout, outcomes
 from expedition.recording.journal import parse_line
+from expedition.recording.plain_files import open_plain, read_plain
 
 _BLOCK = 1 << 20
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?")
@@ -132,7 +133,7 @@ class FolderSource:
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        return (self.path / name).read_bytes()
+        return read_plain(self.path / name)
 
     def crc(self, name: str) -> int:
         """Read a file for its CRC-32."""
@@ -271,7 +272,7 @@ def _refuse_running(source: FolderSource, sweep: IncomingSweep) -> None:
 def crc_of(path: Path) -> int:
     """Return the CRC-32 of a file."""
     crc = 0
-    with open(path, "rb") as stream:
+    with open_plain(path) as stream:
         while block := stream.read(_BLOCK):
             crc = zlib.crc32(block, crc)
     return crc

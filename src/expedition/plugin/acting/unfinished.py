@@ -15,6 +15,7 @@ from typing import Any
 
 from expedition.archive.liveness import is_held
 from expedition.plugin.locks import hold, release
+from expedition.recording.plain_files import read_plain
 
 _BEGINS = ".import-"
 _LOCK = "lock"
@@ -100,7 +101,7 @@ def unfinished_of(root: Path) -> list[Unfinished]:
 
 def _places(file: Path) -> tuple[str, ...]:
     try:
-        names = json.loads(file.read_bytes())
+        names = json.loads(read_plain(file))
     except (OSError, ValueError):
         return ()
     if not isinstance(names, list):

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from expedition.errors import DamagedError
 from expedition.recording import layout
+from expedition.recording.plain_files import open_plain
 from expedition.trajectory.file.stored import FieldOf, MemberOf, Spill, StoredArray
 from expedition.values.files import dtype_from_json, resolve_file
 
@@ -86,7 +87,7 @@ class ArraySource:
         path = self.path(row, tag)
         crc = 0
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 for block in _npy_blocks(file, path.stat().st_size, stored):
                     crc = zlib.crc32(block.view(np.uint8).data, crc)
                     yield block
@@ -101,7 +102,7 @@ class ArraySource:
             _check_crc(path, place.tag["crc"])
             self._whole = path
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 start, size = _member_span(file, f"{place.name}.npy")
                 file.seek(start)
                 yield from _npy_blocks(file, start + size, stored)
@@ -126,7 +127,7 @@ def read_bin(file: IO[bytes], tag: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 def _check_crc(path: Path, wanted: str) -> None:
     crc = 0
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while block := file.read(_BLOCK):
             crc = zlib.crc32(block, crc)
     if f"{crc:08x}" != wanted:

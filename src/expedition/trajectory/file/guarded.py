@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expedition.errors import ClosedError, SelectionError, TrajectoryFormatError
+from expedition.recording.plain_files import open_plain
 from expedition.trajectory.file.claims import selected, text_bytes
 from expedition.trajectory.file.heaps import WHOLE, endless_heap
 from expedition.trajectory.file.publish import checksum_place, is_whole
@@ -54,6 +56,7 @@ class GuardedFile:
         """Open the file that is at `path` now, which has `size` bytes, in the place of one that is open."""
         import h5py
 
+        self._check_plain()
         try:
             file = h5py.File(self.path, "r", locking="best-effort")
         except OSError as error:
@@ -68,6 +71,13 @@ class GuardedFile:
         self.close()
         self._file = file
         self._size = size
+
+    def _check_plain(self) -> None:
+        """Raise `TrajectoryFormatError` for what is no file: HDF5 would wait for a pipe."""
+        try:
+            open_plain(os.path.realpath(self.path)).close()
+        except OSError as error:
+            raise self.damaged("it cannot be read", error) from error
 
     def _check_heaps(self, file: h5py.File, size: int) -> None:
         """Raise `TrajectoryFormatError` for damage on which HDF5 would hang as soon as it reads a text."""
@@ -87,6 +97,7 @@ class GuardedFile:
         """Raise `TrajectoryFormatError` unless the file at `path` is byte for byte what was written."""
         import h5py
 
+        self._check_plain()
         try:
             with h5py.File(self.path, "r", locking="best-effort") as file:
                 place = checksum_place(file)

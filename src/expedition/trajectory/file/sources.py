@@ -10,6 +10,7 @@ from typing import Any
 
 from expedition.errors import RecordNotFoundError
 from expedition.recording import layout
+from expedition.recording.plain_files import read_plain
 from expedition.values import loads
 
 
@@ -40,7 +41,7 @@ def find_run_folder(root: Path, source: Mapping[str, Any], folder: PurePosixPath
     path = root.joinpath(PurePosixPath(source["path"]).parent, *folder.parts)
     file = path / layout.META_FILE
     try:
-        meta = json.loads(file.read_bytes())
+        meta = json.loads(read_plain(file))
     except (OSError, ValueError, RecursionError):
         meta = None
     if isinstance(meta, dict) and meta.get("key") == key:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
+from expedition.errors import DamagedError
 from expedition.values import decode, dumps, encode
 
 if TYPE_CHECKING:
@@ -156,6 +157,18 @@ class Spill:
 
 def compact(cell: Tag, spill: Spill) -> Any:
     """Return a `StoredArray` or `StoredValue` for a tag of arrays that have columns, any other tag as it is."""
+    try:
+        return _kept(cell, spill)
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        DamagedError,
+    ):  # no value of ours: it stays the JSON that it is
+        return cell
+
+
+def _kept(cell: Tag, spill: Spill) -> Any:
     kind = cell.get("$")
     if kind == "array":
         return spill.keep("structured", cell) if _has_fields(cell) else spill.put(cell)

@@ -14,6 +14,7 @@ from expedition.archive.commits import ChangedError, Mark, Reading, read_mark
 from expedition.archive.sweep import DescribedSweep, RunEntry, SweepFolder
 from expedition.recording import layout
 from expedition.recording.journal import parse_line
+from expedition.recording.plain_files import open_plain, read_plain
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.stored import StoredArray, StoredValue
 from expedition.trajectory.writing.annotations import Said
@@ -35,7 +36,9 @@ _LAID_OUT = frozenset({"array", "npy", "npz", "masked", "sparse", "frame", "pand
 
 def is_mixed(cell: Any) -> bool:
     """Tell whether a cell of a JSON column is an array, frame or the like: what becomes of it depends on all cells."""
-    return isinstance(cell, StoredArray | StoredValue) or (type(cell) is dict and cell.get("$") in _LAID_OUT)
+    return isinstance(cell, StoredArray | StoredValue) or (
+        type(cell) is dict and str(cell.get("$")) in _LAID_OUT
+    )
 
 
 def count_distinct(cells: Iterable[Any]) -> int:
@@ -172,7 +175,7 @@ class Growth:
 
 def _read_files(path: Path, known: Mapping[str, Mark]) -> dict[str, Mark]:
     """Return how far the files beside the logs go. Raises `ChangedError` where they are not what they were."""
-    manifest = (path / layout.SWEEP_FILE).read_bytes()
+    manifest = read_plain(path / layout.SWEEP_FILE)
     digest = Mark(len(manifest), zlib.crc32(manifest))
     if known.get(layout.SWEEP_FILE, digest) != digest:
         raise ChangedError(f"{layout.SWEEP_FILE} is not what it was")
@@ -230,7 +233,7 @@ def _new_lines(path: Path, start: Mark, files: Mapping[str, Mark]) -> list[dict[
     size = files[path.name].size - start.size
     if not size:
         return []
-    with open(path, "rb") as stream:
+    with open_plain(path) as stream:
         stream.seek(start.size)
         lines = stream.read(size).splitlines(keepends=True)
     return [parsed for line in lines if (parsed := parse_line(line)) is not None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from expedition.archive.series import SeriesValues, stack_values
 from expedition.errors import DamagedError, SelectionError
 from expedition.recording import layout
+from expedition.recording.plain_files import open_plain
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.array_source import read_bin
 from expedition.trajectory.file.raw import natural, pick_inner, row_number
@@ -368,7 +369,7 @@ class SeriesColumn(Column):
         if tree["$"] == "file":
             return str(folder / str(tree["file"]))
         try:
-            with open(folder / layout.SERIES_FILE, "rb") as file:
+            with open_plain(folder / layout.SERIES_FILE) as file:
                 return read_bin(file, tree)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._store.damaged(f"an array of {self.path} is not in its run folder", error) from error

@@ -22,7 +22,7 @@ _HEADERS = 4096  # bytes of a file of arrays that are no data, about
 
 def is_reference(tree: Json) -> bool:
     """Tell whether a tag refers to a file of the run folder."""
-    return isinstance(tree, dict) and tree.get("$") in _FILE_TAGS and "file" in tree
+    return isinstance(tree, dict) and str(tree.get("$")) in _FILE_TAGS and "file" in tree
 
 
 def whole_tree(source: ArraySource, row: int, cell: Any) -> Json:

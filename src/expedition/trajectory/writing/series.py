@@ -8,8 +8,10 @@ from array import array
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
+from expedition.archive.replay import is_entry
 from expedition.recording import layout
 from expedition.recording.journal import read_journal
+from expedition.recording.plain_files import open_plain
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.array_source import read_bin
 from expedition.trajectory.file.dtypes import storage
@@ -138,7 +140,7 @@ def collect_series(table: Gathered, folders: RunFolders) -> dict[str, Observatio
     waiting = 0
     for row in sorted({row for rows in table.series.values() for row in rows}):
         for line in read_journal(folders[row] / layout.JOURNAL_FILE):
-            if line.get("e") != "track":
+            if not is_entry(line):
                 continue
             series = found.get(line["n"])
             if series is None:  # a line that came after the commit line of a run that was given up
@@ -342,7 +344,7 @@ class _SeriesFiles:
             return decode(cell)  # type: ignore[no-any-return]
         if row != self._row:
             self.close()
-            self._file = open(self._folders[row] / layout.SERIES_FILE, "rb")  # noqa: SIM115
+            self._file = open_plain(self._folders[row] / layout.SERIES_FILE)
             self._row = row
         assert self._file is not None
         return read_bin(self._file, cell)

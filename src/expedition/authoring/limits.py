@@ -1,0 +1,39 @@
+"""Limits of a run: how long one attempt may take, and how often a run that failed is tried again."""
+
+from __future__ import annotations
+
+import math
+
+from expedition.errors import ExperimentError
+
+MOST_RETRIES = 1000
+"""Retries of one run at most: every attempt stays in the run's folder."""
+
+LONGEST_TIMEOUT = 10 * 366 * 24 * 3600.0
+"""Seconds of the longest timeout, ten years: beyond that somebody took another unit."""
+
+
+def check_timeout(value: object, given: str) -> float:
+    """Return a timeout in seconds; 0 is no timeout. `given` says where it stands, for the message.
+
+    Raises `ExperimentError` for what is no finite number of at least 0.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not 0 <= value <= LONGEST_TIMEOUT:  # type: ignore[arg-type, operator]
+        raise ExperimentError(
+            f"{given}: a timeout is a number of seconds, such as 3600 (0 for none), but got {value!r}"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_retries(value: object, given: str) -> int:
+    """Return how often a failed run is tried again. `given` says where it stands, for the message.
+
+    Raises `ExperimentError` for what is no whole number from 0 to `MOST_RETRIES`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RETRIES:
+        raise ExperimentError(
+            f"{given}: retries is a whole number from 0 to {MOST_RETRIES:,}, how often a run that failed is tried "
+            f"again, but got {value!r}"
+        )
+    return value
