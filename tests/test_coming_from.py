@@ -23,8 +23,8 @@ PYCOMEX_FEATURES = [
 ]
 """Those of the areas whose tables are complete."""
 
-PYCOMEX_FAULTS = [2, 6, 8, 12, 15, 16, 17, 18, 19, 20, 21, 22, 27, 28, 29, 30, 31, 33, 34, 35, 37]
-"""Those that concern what one writes, gives and shares, and what one does with archives."""
+PYCOMEX_FAULTS = [*range(1, 13), *range(15, 23), *range(27, 32), *range(33, 38)]
+"""Those that concern what is recorded, what one writes, gives and shares, and what one does with archives."""
 
 OTHER_AREAS = "#### Other areas"
 FAULTS = "### Faults of PyComex that are not here"
@@ -33,8 +33,8 @@ Row = tuple[str, str, str, str]
 
 
 def rows(heading: str) -> list[Row]:
-    """Rows of the tables below a heading of the second level."""
-    return rows_in(PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0])
+    """Rows of the tables below a heading of the second level, but for those of faults."""
+    return rows_in(PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0].split("\n### Faults")[0])
 
 
 def rows_in(section: str) -> list[Row]:
@@ -50,8 +50,17 @@ def rows_in(section: str) -> list[Row]:
 
 PYCOMEX, _, _REST = PAGE.split("\n## From PyComex\n")[1].partition(OTHER_AREAS)
 OTHERS, _, FAULT_ROWS = _REST.partition(FAULTS)
-COMPLETE = [*rows("From pypet"), *rows("From pypet_rebuild"), *rows_in(PYCOMEX), *rows_in(FAULT_ROWS)]
-ALL_ROWS = [*rows("From pypet"), *rows("From pypet_rebuild"), *rows("From PyComex")]
+PYPET_FAULTS = rows_in(
+    PAGE.split("### Faults of pypet and pypet_rebuild that are not here")[1].split("\n## ")[0]
+)
+COMPLETE = [
+    *rows("From pypet"),
+    *rows("From pypet_rebuild"),
+    *PYPET_FAULTS,
+    *rows_in(PYCOMEX),
+    *rows_in(FAULT_ROWS),
+]
+ALL_ROWS = [*COMPLETE, *rows_in(OTHERS)]
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def test_no_run_waits_behind_a_long_one(lab: Laboratory, mode: str, long: int) -
     assert set(lab.statuses().values()) == {"done"}
 
 
-def test_short_runs_that_were_given_together_come_back_when_one_is_long(lab: Laboratory) -> None:
+def test_no_short_run_waits_behind_a_long_one_of_many(lab: Laboratory) -> None:
     write(
         lab,
         """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from expedition.plugin.run_queue import CHUNK, SHORT, QueuedRun, RunQueue
+from expedition.plugin.run_queue import QueuedRun, RunQueue
 
 
 def taken(queue: RunQueue, workers: int = 1) -> list[int]:
     """The order in which one worker takes all runs."""
     found: list[int] = []
     while queue:
-        found += queue.take("gw0", workers=workers)
+        found.append(queue.take("gw0", workers=workers))
     return found
 
 
@@ -31,12 +31,12 @@ def test_about_as_long_is_equal() -> None:
 
 def test_one_worker_per_place_and_then_help_where_least_are() -> None:
     queue = RunQueue([QueuedRun(place=place) for place in "aaabb"])
-    assert queue.take("gw0", workers=3) == [0]
-    assert queue.take("gw1", workers=3) == [3]
-    assert queue.take("gw2", workers=3) == [1]
-    assert queue.take("gw1", workers=3) == [4]
-    assert queue.take("gw1", workers=3) == [2]
-    assert queue.take("gw0", workers=3) == []
+    assert queue.take("gw0", workers=3) == 0
+    assert queue.take("gw1", workers=3) == 3
+    assert queue.take("gw2", workers=3) == 1
+    assert queue.take("gw1", workers=3) == 4
+    assert queue.take("gw1", workers=3) == 2
+    assert not queue
 
 
 def test_a_pressing_run_goes_before_fixtures() -> None:
@@ -45,47 +45,16 @@ def test_a_pressing_run_goes_before_fixtures() -> None:
         QueuedRun(1.0, place="b"),
     ]
     queue = RunQueue(runs)
-    assert queue.take("gw0", workers=2) == [8]
-    assert queue.take("gw1", workers=2) == [0]
-    assert queue.take("gw0", workers=2) == [9]  # not pressing: it stays where it is
+    assert queue.take("gw0", workers=2) == 8
+    assert queue.take("gw1", workers=2) == 0
+    assert queue.take("gw0", workers=2) == 9  # not pressing: it stays where it is
     even = RunQueue([QueuedRun(1.0, place=place) for place in "ab" * 10])
     assert taken(even, workers=2) == [*range(0, 20, 2), *range(1, 20, 2)]
 
 
-def test_short_runs_are_given_together_up_to_their_time_and_share() -> None:
-    queue = RunQueue([QueuedRun(SHORT / 4) for _ in range(100)])
-    assert queue.take("gw0", workers=2) == [0, 1, 2, 3]
-    queue = RunQueue([QueuedRun(SHORT / 1000) for _ in range(1000)])
-    assert queue.take("gw0", workers=2) == list(range(CHUNK))
-    assert queue.take("gw0", workers=2, room=3, busy=True) == [16, 17, 18]
-    queue = RunQueue([QueuedRun(SHORT / 1000) for _ in range(8)])
-    assert queue.take("gw0", workers=2) == [0, 1]
-
-
-def test_a_busy_worker_gets_short_runs_only() -> None:
-    queue = RunQueue([QueuedRun(None) for _ in range(100)])
-    assert queue.take("gw0", workers=2, busy=True) == []
-    assert queue.take("gw0", workers=2) == [0]
-
-
-def test_what_this_session_has_seen_makes_runs_short_or_long() -> None:
-    queue = RunQueue([QueuedRun(experiment="a") for _ in range(100)])
-    queue.ended(0, 0.001)
-    assert not queue.is_short(1)
-    queue.ended(1, 0.001)
-    assert queue.is_short(2)
-    queue.ended(2, 1.0)
-    assert not queue.is_short(3)
-    known = RunQueue([QueuedRun(0.001, "a"), QueuedRun(0.001, "b")])
-    known.ended(0, 1.0)
-    known.ended(0, 1.0)
-    assert not known.is_short(0)
-    assert known.is_short(1)
-
-
 def test_what_comes_back_waits_in_its_place_or_behind_all() -> None:
     queue = RunQueue([QueuedRun() for _ in range(4)])
-    assert [queue.take("gw0", workers=1) for _ in range(2)] == [[0], [1]]
+    assert [queue.take("gw0", workers=1) for _ in range(2)] == [0, 1]
     queue.put(0)
     queue.put(1, last=True)
     assert len(queue) == 4
@@ -97,6 +66,6 @@ def test_what_comes_back_waits_in_its_place_or_behind_all() -> None:
 
 def test_a_worker_that_is_gone_holds_no_place() -> None:
     queue = RunQueue([QueuedRun(place=place) for place in "aabb"])
-    assert queue.take("gw0", workers=2) == [0]
+    assert queue.take("gw0", workers=2) == 0
     queue.forget("gw0")
-    assert queue.take("gw1", workers=2) == [1]
+    assert queue.take("gw1", workers=2) == 1

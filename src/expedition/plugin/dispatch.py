@@ -1,4 +1,4 @@
-"""The scheduler for ``--dist load`` and ``worksteal``: it gives a worker one run at a time, or a few short ones.
+"""The scheduler for ``--dist load`` and ``worksteal``: it gives a worker one run at a time.
 
 Its workers run the loop of `worker_loop`. What both expect of the inside of xdist (3.7, 3.8) is checked here.
 """
@@ -6,18 +6,17 @@ Its workers run the loop of `worker_loop`. What both expect of the inside of xdi
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from expedition.plugin.restarts import Restarts
-from expedition.plugin.run_queue import CHUNK, RunQueue
+from expedition.plugin.run_queue import RunQueue
 
 _EXPECTED = {
     "xdist.remote:WorkerInteractor": ("sendevent", "pytest_runtest_logreport", "handle_command"),
-    "xdist.workermanage:WorkerController": ("send_runtest_some", "send_steal", "shutdown", "shutting_down"),
+    "xdist.workermanage:WorkerController": ("send_runtest_some", "shutdown", "shutting_down"),
     "xdist.workermanage": ("parse_tx_spec_config",),
     "xdist.report": ("report_collection_diff",),
 }
@@ -44,7 +43,7 @@ def can_dispatch() -> bool:
 
 
 class RunScheduling:
-    """Gives every worker one run, or a few short ones, whenever it is free; what xdist calls a scheduler.
+    """Gives every worker one run whenever it is free; what xdist calls a scheduler.
 
     `queue_of` makes the queue when all workers have collected the same `ids`; `begun` are node ids of which a worker
     has told that it begins them.
@@ -64,10 +63,8 @@ class RunScheduling:
         self._restarts = restarts
         self._begun = begun
         self._expected = len(parse_tx_spec_config(config))
-        self._room = 1  # the queue could give short runs together; they must never wait for a long one
         self._collected: dict[Any, list[str]] = {}
-        self._held: dict[Any, deque[int]] = {}
-        self._stealing: set[Any] = set()
+        self._held: dict[Any, int | None] = {}
         self._never_begun: set[int] = set()
         self._ids: list[str] | None = None
         self._queue = RunQueue([])
@@ -92,13 +89,13 @@ class RunScheduling:
     @property
     def has_pending(self) -> bool:
         """Whether a run waits or is under way."""
-        return len(self._queue) > 0 or any(self._held.values())
+        return len(self._queue) > 0 or any(index is not None for index in self._held.values())
 
     # -- what xdist tells ----------------------------------------------------------------------------------
 
     def add_node(self, node: Any) -> None:
         """A worker is ready, and begins to collect."""
-        self._held[node] = deque()
+        self._held[node] = None
 
     def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
         """A worker has collected; a replacement that has collected other runs is sent home."""
@@ -122,13 +119,11 @@ class RunScheduling:
 
     def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
         """A worker has ended a run."""
-        held = self._held[node]
-        held.remove(item_index)
-        self._queue.ended(item_index, duration)
-        if not self._queue:
-            self._feed_all()
-        elif len(held) <= CHUNK // 4:
+        self._held[node] = None
+        if self._queue:
             self._feed(node)
+        else:
+            self._feed_all()
 
     def mark_test_pending(self, item: str) -> None:
         """A plugin wants a run to run again."""
@@ -137,38 +132,29 @@ class RunScheduling:
         self._feed_all()
 
     def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:
-        """A worker has given runs back that it had not begun."""
-        self._stealing.discard(node)
-        for index in indices:
-            self._held[node].remove(index)
-            self._queue.put(index)
-        self._feed_all()
+        """A worker gives runs back: none has one that it has not begun."""
 
     def remove_node(self, node: Any) -> str | None:
         """A worker is gone; return the run that it was at, unless that is begun again."""
         held = self._held.pop(node)
-        self._stealing.discard(node)
         self._queue.forget(node)
         if self._ids is None:
             self._collected.pop(node, None)  # its replacement is to be waited for
-        if self._ids is None:
             return None
-        crashed = self._lost(held, node) if held else None
-        for index in held:
-            self._queue.put(index)
+        crashed = self._lost(held, node) if held is not None else None
         self._feed_all()
         return crashed
 
     # -- decisions -----------------------------------------------------------------------------------------
 
-    def _lost(self, held: deque[int], node: Any) -> str | None:
-        """Take the run that a dead worker was at from those it had; return it when that is its end."""
+    def _lost(self, index: int, node: Any) -> str | None:
+        """Have the run that a dead worker had wait again; return it when its death is its end."""
         assert self._ids is not None
-        name = self._ids[held[0]]
-        if name not in self._begun and held[0] not in self._never_begun:
-            self._never_begun.add(held[0])  # the worker died between two runs; for once, that costs none
+        name = self._ids[index]
+        if name not in self._begun and index not in self._never_begun:
+            self._never_begun.add(index)  # the worker died between two runs; for once, that costs none
+            self._queue.put(index)
             return None
-        index = held.popleft()
         if self._restarts.has_settled(name):
             return None
         if not self._restarts.allows(name, node.gateway.id):
@@ -183,40 +169,20 @@ class RunScheduling:
             self._feed(node)
         if self._queue:
             return
-        if self._stealing:
-            return  # until they answer, nobody knows who has what
-        if any(len(held) > 1 for held in self._held.values()):
-            if any(not held and self._is_at_work(node) for node, held in self._held.items()):
-                self._steal()
-            return
         for node in self._held:
             if self._is_at_work(node):
                 node.shutdown()  # told now, a worker tears its fixtures down within its last run
 
     def _feed(self, node: Any) -> None:
-        held = self._held[node]
-        if not self._queue or not self._is_at_work(node):
+        if not self._queue or self._held[node] is not None or not self._is_at_work(node):
             return
-        if held and not all(self._queue.is_short(index) for index in held):
-            return
-        taken = self._queue.take(node, workers=len(self._held), room=self._room - len(held), busy=bool(held))
-        if not taken:
-            return
-        held.extend(taken)
+        index = self._held[node] = self._queue.take(node, workers=len(self._held))
         with contextlib.suppress(OSError):  # it has just died; what it has now comes back by `remove_node`
-            node.send_runtest_some(taken)
+            node.send_runtest_some([index])
 
     def _is_at_work(self, node: Any) -> bool:
         """Whether a worker has collected, and has not been told that nothing more comes."""
         return node in self._collected and not node.shutting_down
-
-    def _steal(self) -> None:
-        """Have workers give back runs that wait behind another one."""
-        for node, held in self._held.items():
-            if len(held) > 1 and self._is_at_work(node) and node not in self._stealing:
-                self._stealing.add(node)
-                with contextlib.suppress(OSError):
-                    node.send_steal([*held][-(len(held) // 2) :])
 
     def _agree(self) -> bool:
         """Whether all workers have collected the same; else it is reported, and nothing runs."""

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-SHORT = 0.05
-"""Seconds below which a run is given together with others: asking for each would cost more than it gains."""
-
-CHUNK = 16
-"""Runs that a worker has at most at a time, and all of them short."""
-
-_RECENT = 8
-"""Durations of this session by which the runs of an experiment are known to be short; a pair is the least."""
+_SHORT = 0.05
+"""Seconds below which durations are equal."""
 
 _STEPS = 4
 """Steps per doubling in which durations are compared: within one they differ by chance."""
@@ -28,12 +21,11 @@ _PRESSING = 2
 class QueuedRun:
     """What the queue knows of a run.
 
-    `expected` is how long it takes in seconds, None where nobody knows; `experiment` is that which it belongs to.
-    Runs with one `place` use fixtures that are set up once for all that follow each other; "" is none.
+    `expected` is how long it takes in seconds, None where nobody knows. Runs with one `place` use fixtures that are set
+    up once for all that follow each other; "" is none.
     """
 
     expected: float | None = None
-    experiment: str = ""
     place: str = ""
 
 
@@ -47,7 +39,6 @@ class RunQueue:
     def __init__(self, runs: Sequence[QueuedRun], *, ordered: bool = False) -> None:
         self._runs = runs
         self._ordered = ordered
-        self._recent: dict[str, deque[float]] = {}
         self._at: dict[Hashable, str] = {}
         self._last: list[int] = []
         self._lanes: dict[str, list[tuple[int, int]]] = {}
@@ -76,60 +67,25 @@ class RunQueue:
         self._last.clear()
         self._size, self._seconds = 0, 0.0
 
-    def ended(self, index: int, seconds: float) -> None:
-        """Take note of how long a run took."""
-        recent = self._recent.setdefault(self._runs[index].experiment, deque(maxlen=_RECENT))
-        recent.append(seconds)
-
     def forget(self, worker: Hashable) -> None:
         """A worker is gone, and so are its fixtures."""
         self._at.pop(worker, None)
 
-    def seconds(self, index: int) -> float | None:
-        """How long a run may take: by history and by what was seen in this session, the longer of them."""
-        run = self._runs[index]
-        recent = self._recent.get(run.experiment, ())
-        known = [*recent] if len(recent) > 1 else []
-        if run.expected is not None:
-            known.append(run.expected)
-        return max(known, default=None)
+    def take(self, worker: Hashable, *, workers: int) -> int:
+        """Take the run that a worker, one of so many, is to run next. Raises IndexError when none waits."""
+        lane = self._lane(worker, workers)
+        if lane is None:
+            return self._last.pop(0)
+        self._at[worker] = lane
+        return self._pop(lane)
 
-    def is_short(self, index: int) -> bool:
-        """Whether a run may be given to a worker that is not free yet."""
-        seconds = self.seconds(index)
-        return seconds is not None and seconds < SHORT
-
-    def take(self, worker: Hashable, *, workers: int, room: int = CHUNK, busy: bool = False) -> list[int]:
-        """Take what a worker is to run next: one run, or up to `room` short ones; to a `busy` one only short ones.
-
-        Of these no more than its share when all of the `workers` are as quick.
-        """
-        taken: list[int] = []
-        left = SHORT
-        most = min(room, CHUNK, max(1, len(self) // (2 * max(1, workers))))
-        while self and len(taken) < most:
-            lane = self._lane(worker, workers)
-            index = self._lanes[lane][0][1] if lane is not None else self._last[0]
-            seconds = self.seconds(index)
-            if (taken or busy) and (seconds is None or seconds > left):
-                break
-            if lane is None:
-                self._last.pop(0)
-            else:
-                self._pop(lane)
-                self._at[worker] = lane
-            taken.append(index)
-            if seconds is None or seconds >= SHORT:
-                break
-            left -= seconds
-        return taken
-
-    def _pop(self, lane: str) -> None:
+    def _pop(self, lane: str) -> int:
         _, index = heapq.heappop(self._lanes[lane])
         if not self._lanes[lane]:
             del self._lanes[lane]
         self._size -= 1
         self._seconds = max(0.0, self._seconds - (self._runs[index].expected or 0.0)) if self._size else 0.0
+        return index
 
     def _lane(self, worker: Hashable, workers: int) -> str | None:
         """The place whose first run is next; None when only those wait that are to come last."""
@@ -148,4 +104,4 @@ class RunQueue:
 
 def _rank(seconds: float | None) -> int:
     """Where a run stands by its duration: the longest first, before these one of which nothing is known."""
-    return -round(_STEPS * math.log2(max(seconds, SHORT))) if seconds is not None else -(1 << 20)
+    return -round(_STEPS * math.log2(max(seconds, _SHORT))) if seconds is not None else -(1 << 20)

@@ -113,7 +113,6 @@ class Schedulers:
             if one is None
             else QueuedRun(
                 known.get(id(one[0].plan), {}).get(one[1].key),
-                one[0].node,
                 self._places.get(id(one[0].plan), ""),
             )
             for one in found

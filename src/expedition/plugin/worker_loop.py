@@ -1,8 +1,8 @@
 """The loop of a worker whose controller gives out runs one at a time.
 
 The workers of xdist begin an item only when they know the next one, so that a run waits behind a long one while
-another worker is idle. Here a worker begins what it is given, and decides on the fixtures when it ends: by the next
-item where there is one by then, else it keeps all but those of the function until it is told more.
+another worker is idle. Here a worker begins what it is given. When that ends, it keeps all fixtures but those of the
+function until it is told more.
 """
 
 from __future__ import annotations
@@ -43,14 +43,6 @@ class Inbox:
             self._closed = True
             self._changed.notify()
 
-    def give_back(self, indices: Sequence[int]) -> list[int]:
-        """Take out those of `indices` that are still here."""
-        with self._changed:
-            found = [index for index in indices if index in self._items]
-            for index in found:
-                self._items.remove(index)
-            return found
-
     def next(self) -> int | None:
         """Wait for the next index and take it; None when nothing more comes."""
         with self._changed:
@@ -58,10 +50,10 @@ class Inbox:
                 self._changed.wait()
             return self._items.popleft() if self._items else None
 
-    def first(self) -> tuple[int | None, bool]:
-        """The next index, None when there is none now; and whether more may come."""
-        with self._changed:
-            return (self._items[0] if self._items else None), not self._closed
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more comes."""
+        return self._closed
 
 
 class NextItem(pytest.Item):
@@ -123,18 +115,14 @@ class WorkerLoop:
         name, arguments = command or ("shutdown", {})
         if name == "runtests":
             self._inbox.put(arguments["indices"])
-        elif name == "steal":
-            indices = self._inbox.give_back(arguments["indices"])
-            self._interactor.sendevent("unscheduled", indices=indices)
         elif name == "shutdown":
             self._inbox.close()
 
     def _chain(self) -> list[Any]:
-        """The nodes that the next item needs; while it is not known, those around the present one."""
-        following, more = self._inbox.first()
-        if following is not None:
-            return self._items[following].listchain()
-        return [*self._current.listchain()[:-1], self._next] if more and self._current is not None else []
+        """The nodes that the next item needs: while more may come, those around the present one."""
+        if self._inbox.is_closed or self._current is None:
+            return []
+        return [*self._current.listchain()[:-1], self._next]
 
     def _tear_down(self, session: pytest.Session, following: pytest.Item | None) -> None:
         """Tear down what the next item does not need; what goes wrong is an error of the item before it."""
