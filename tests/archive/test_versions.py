@@ -130,7 +130,7 @@ def test_version_0_is_read_with_defaults_and_brought_up_to_date(root: Path, swee
     assert records[0].meta["outcome"] is not records[1].meta["outcome"]
     assert SweepFolder.open(sweep).manifest["replicates"] == 1
     assert fingerprint(root) == before
-    assert migrate_sweep(sweep).counts == {"written as version 1.1": 7}
+    assert migrate_sweep(sweep).counts == {f"written as version {layout.FORMAT_VERSION}": 7}
     for record in Archive(sweep).runs():
         assert record.meta["format_version"] == layout.FORMAT_VERSION
         assert json.loads((record.path / layout.META_FILE).read_bytes())["tags"] == []
@@ -141,7 +141,7 @@ def test_a_single_run_is_brought_up_to_date_with_its_sweep(root: Path) -> None:
     (sweep,) = (root / "deep" / "exp_single").iterdir()
     _age(sweep, "0.1")
     assert Archive(sweep).run(sweep).data == {"x": 1}
-    assert migrate_sweep(sweep).counts == {"written as version 1.1": 2}
+    assert migrate_sweep(sweep).counts == {f"written as version {layout.FORMAT_VERSION}": 2}
     assert Archive(sweep).run(sweep).meta["format_version"] == layout.FORMAT_VERSION
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from expedition import Archive, Run, RunRecord
-from expedition.errors import ExperimentError
+from expedition.errors import DamagedError, ExperimentError
 from expedition.recording.journal import seal
 from expedition.reporting.comparison import diff_runs
 from expedition.reporting.fitting import text_width
@@ -315,15 +315,19 @@ class TestOddRuns:
         assert "escapes" in show_run(RunRecord(path)) or "leave" in show_run(RunRecord(path))
 
     def test_members_of_the_wrong_type(self, path: Path) -> None:
-        odd: dict[str, Any] = {
+        """Those that readers rely on make the run a damaged one, and are named; the others leave it as it is."""
+        refused: dict[str, Any] = {
             "series": {"loss": 3, "x": None},
             "artifacts": 5,
             "annotations": {"x": "m"},
-            "versions": [],
-            "derived": {"d": {"$": "nonsense"}},
         }
-        for name, value in odd.items():
-            before = (path / "experiment_meta.json").read_bytes()
+        before = (path / "experiment_meta.json").read_bytes()
+        for name, value in refused.items():
+            self.edit(path / "experiment_meta.json", **{name: value})
+            with pytest.raises(DamagedError, match=f"experiment_meta.json is damaged: its member '{name}'"):
+                RunRecord(path)
+            (path / "experiment_meta.json").write_bytes(before)
+        for name, value in {"versions": [], "derived": {"d": {"$": "nonsense"}}}.items():
             self.edit(path / "experiment_meta.json", **{name: value})
             for format in ("table", "json", "markdown"):
                 assert "later" in show_run(RunRecord(path), format=format)
