@@ -74,7 +74,7 @@ def made_once(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the faults of tests/durability/test_faults.py came to, also where workers tried them."""
-    from tests.durability.ledger import FIGURES, Figures
+    from tests.durability.figures import FIGURES, Figures
 
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
     properties = [dict(getattr(report, "user_properties", ())) for report in reports]

@@ -83,6 +83,19 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint_and_ends_as_if_nothin
     assert began(lab, 1) == [0, 4, 0]
 
 
+def test_a_kill_before_the_next_attempt_has_begun_keeps_number_and_checkpoint(lab: Laboratory) -> None:
+    killed(lab)
+    folder = lab.records()["x=1"].path
+    aside = folder / "attempts" / "0"
+    aside.mkdir(parents=True)
+    for file in folder.glob("experiment_*"):
+        file.rename(aside / file.name)
+    lab.run("--resume").exits(0)
+    assert (began(lab, 1), began(lab, 2)) == ([0, 4], [0])
+    record = lab.records()["x=1"]
+    assert (record.attempt, [one.status for one in record.attempts]) == (1, ["crashed"])
+
+
 def test_a_run_that_is_done_begins_anew(lab: Laboratory) -> None:
     failed(lab)
     lab.run("--resume").exits(0)

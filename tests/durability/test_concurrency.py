@@ -98,6 +98,34 @@ def test_invocations_that_resume_the_same_sweep_take_turns_or_are_refused(
     assert all(line["attempt"] == 0 for line in lab.commits().values())
 
 
+RESUMED_AT_ONCE = """
+import os, subprocess, sys
+from pathlib import Path
+
+def is_made(event, arguments, seen=[]):
+    if seen or event not in ("open", "os.mkdir") or not any(Path("results").glob("*/*/sweep.json")):
+        return
+    seen.append(True)
+    command = [sys.executable, "-m", "pytest", "-q", "--experiments", ".", "--resume"]
+    done = subprocess.run(command, env={**os.environ, "WHO": "2"}, capture_output=True, text=True)
+    Path("second.txt").write_text(f"{done.returncode} {done.stdout}{done.stderr}", encoding="utf-8")
+
+if os.environ.get("WHO") == "1":
+    sys.addaudithook(is_made)
+"""
+
+
+def test_a_sweep_that_was_just_made_is_not_resumed_by_another_invocation(lab: Laboratory) -> None:
+    """It tries as soon as there is a manifest."""
+    lab.write("exp_many.py", EXPERIMENT)
+    lab.write("conftest.py", RESUMED_AT_ONCE)
+    lab.run(WHO="1").exits(0)
+    second = (lab.path / "second.txt").read_text(encoding="utf-8")
+    assert second.startswith("4 "), second
+    assert "another invocation is at it" in second
+    assert {record.data["who"] for record in lab.archive.runs()} == {"1"}
+
+
 def test_debug_runs_at_once_leave_one_whole_sweep(lab: Laboratory, crowd: Crowd) -> None:
     for number in range(6):
         crowd.start("--experiments", ".", "--debug-run", WHO=str(number))

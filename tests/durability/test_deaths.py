@@ -112,7 +112,7 @@ def test_a_death_of_a_worker_costs_the_run_that_it_was_at(lab: Laboratory) -> No
 # -- from outside ----------------------------------------------------------------------------------------------
 
 WAITING = """
-import ctypes, os, sys, time
+import ctypes, os, signal, sys, time
 from pathlib import Path
 from expedition import experiment
 
@@ -129,8 +129,15 @@ def exp_waiting(e, x: int = 0):
     e["early"] = x
     if (side / "resumed").exists():
         return
-    (side / f"waits-{x}").touch()
     way = os.environ.get("WAY", "python")
+    if x == 0 and way == "c after another handler":
+        signal.signal(signal.SIGINT, print)
+        return
+    (side / f"waits-{x}").touch()
+    if way == "c after another handler":
+        locked(ctypes.CDLL(None))
+    if way == "c that returns":
+        sum(range(4 * 10**7))
     if way == "c":
         locked(ctypes.CDLL(None))
     if way == "c with the lock of python":
@@ -230,18 +237,25 @@ def test_the_third_signal_ends_a_run_that_catches_all_of_them(lab: Laboratory) -
     assert lab.records()["x=0"].data == {"early": 0}
 
 
-@pytest.mark.parametrize("way", ["c", "c with the lock of python"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_ends_a_call_of_c_code_that_hangs(
-    lab: Laboratory, way: str, number: signal.Signals
-) -> None:
+@pytest.mark.parametrize("way", ["c", "c with the lock of python", "c after another handler"])
+def test_the_second_sigint_ends_a_call_of_c_code_that_hangs(lab: Laboratory, way: str) -> None:
     started = begin(lab, 0, WAY=way)
-    started.signal(number)
-    started.wait_for(lambda: not _is_pending(started.process.pid, number))
+    started.signal(signal.SIGINT)
+    started.wait_for(lambda: not _is_pending(started.process.pid, signal.SIGINT))
     assert started.process.poll() is None
-    started.signal(number)
-    started.end().exits(-number)
-    assert listed(lab) == {"0": "crashed"}
+    started.signal(signal.SIGINT)
+    started.end().exits(-signal.SIGINT)
+    assert listed(lab) == ({"0": "done", "1": "crashed"} if "another" in way else {"0": "crashed"})
+
+
+def test_a_second_sigterm_at_once_is_the_same_request(lab: Laboratory) -> None:
+    """As ``timeout`` sends it, to the process and to its group, while a run is in a call of C code."""
+    started = begin(lab, 0, WAY="c that returns")
+    started.signal(signal.SIGTERM)
+    started.wait_for(lambda: not _is_pending(started.process.pid, signal.SIGTERM))
+    started.signal(signal.SIGTERM)
+    started.end().exits(2)
+    assert listed(lab) == {"0": "interrupted"}
 
 
 def test_the_second_signal_ends_workers_that_hang(lab: Laboratory) -> None:
@@ -352,6 +366,53 @@ def test_a_forked_child_that_comes_to_the_end_of_the_function_ends_alone(lab: La
         "way=raises": 1,
     }
     assert "in the child" in lab.records()["way=raises"].log
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", 1)], ids=["alone", "worker"])
+def test_a_forked_child_ends_alone_wherever_it_was_forked(
+    lab: Laboratory, workers: tuple[object, ...]
+) -> None:
+    lab.write(
+        "exp_children.py",
+        """
+        import os
+        import pytest
+        from expedition import experiment
+
+        def fork(error=None):
+            child = os.fork()
+            if child:
+                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if error is not None:
+                raise error
+
+        @pytest.fixture(scope="session")
+        def server():
+            yield fork(OSError("address in use"))
+            fork()
+
+        @experiment
+        def exp_nested(e):
+            e["code"] = fork()
+
+        @experiment.parametrize("x", [0, 1])
+        def exp_children(e, server, x: int = 0):
+            e["code"] = server
+            e["nested"] = e.run_child(exp_nested).data["code"]
+            e.track("steps", x)
+
+        @experiment.after_sweep
+        def after(e, trajectory):
+            e["code"] = fork()
+        """,
+    )
+    text = lab.pytest("--experiments", "exp_children.py::exp_children", *workers).exits(0).text
+    assert text.count("2 passed") == 1
+    records = lab.records()
+    assert [record.data for record in records.values()] == [{"code": 1, "nested": 0}] * 2
+    assert [record.series["steps"].value.tolist() for record in records.values()] == [[0], [1]]
+    assert [line["status"] for line in lab.commits().values()] == ["done", "done"]
+    assert "address in use" in records["x=0"].log
 
 
 def test_a_kill_before_the_trajectory_is_published_costs_no_more_than_a_resume(lab: Laboratory) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expedition import Run, RunRecord
+from expedition import Archive, Run, RunRecord, Trajectory
+from expedition.archive.commits import latest_commits
+from expedition.archive.sweep import SweepFolder
 from tests.durability.laboratory import Laboratory
 
 
@@ -94,6 +96,55 @@ def test_a_full_disk_fails_the_run_that_meets_it_and_no_record_is_lost(
     assert (after.status, after.data) == ("done", {"first": 1, "last": 2})
     for record in records.values():
         assert record.series["early"].value.tolist() == list(range(20))
+
+
+def test_a_run_that_has_no_room_to_begin_has_failed_and_is_in_no_list(
+    lab: Laboratory, small_disk: Path
+) -> None:
+    lab.write(
+        "exp_room.py",
+        """
+        from expedition import experiment
+
+        @experiment.parametrize("x", [0, 1, 2])
+        def exp_room(e, x: int = 0):
+            e["y"] = x
+        """,
+    )
+    lab.write(
+        "conftest.py",
+        """
+        import os
+        from pathlib import Path
+
+        def pytest_runtest_logstart(nodeid):
+            ballast = Path("ROOT/ballast")
+            ballast.unlink(missing_ok=True)
+            if "x=1" not in nodeid or "FULL" not in os.environ:
+                return
+            with open(ballast, "ab", buffering=0) as file:
+                for size in (65536, 4096, 512, 1):
+                    try:
+                        while True:
+                            file.write(bytes(size))
+                    except OSError:
+                        pass
+        """.replace("ROOT", str(small_disk)),
+    )
+    archive = small_disk / "archive"
+    assert "INTERNALERROR" not in lab.run("--archive", archive, FULL="1").exits(1).text
+    (sweep,) = (archive / "exp_room").iterdir()
+    assert {record.id: record.status for record in Archive(archive).runs()} == {"x=0": "done", "x=2": "done"}
+    commits = {line["index"]: line for line in latest_commits(SweepFolder.open(sweep))}
+    assert {index: line["status"] for index, line in commits.items()} == {0: "done", 1: "failed", 2: "done"}
+    assert "No space left" in commits[1]["error"]
+    with Trajectory.open(sweep) as trajectory:
+        assert trajectory.runs.status[:].tolist() == ["done", "failed", "done"]
+    lab.run("--archive", archive, "--resume").exits(0)
+    with Trajectory.open(sweep) as trajectory:
+        assert trajectory.runs.status[:].tolist() == ["done"] * 3
+    assert [line["status"] for line in latest_commits(SweepFolder.open(sweep))] == ["done"] * 3
+    assert [record.data["y"] for record in Archive(archive).runs()] == [0, 1, 2]
 
 
 def test_a_limit_of_file_sizes_fails_the_run_that_meets_it(lab: Laboratory) -> None:

@@ -459,3 +459,42 @@ def more(traj):
     )
     run(lab, "-n", 2, "--run-retries", 1).exits(0)
     assert lab.statuses() == {f"i={i}": "done" for i in range(8)}
+
+
+def test_a_worker_that_dies_before_a_new_attempt_leaves_no_earlier_one_to_pass_for_it(
+    lab: Laboratory,
+) -> None:
+    text = """
+@experiment.parametrize("i", range(3))
+def exp_a(e, i: int = 0):
+    e["value"] = i * {factor}
+    assert i != {failing}
+"""
+    write(lab, text.format(factor=10, failing=2))
+    run(lab, "-n", 1).exits(1)
+    write(lab, text.format(factor=100, failing=-1))
+    lab.write(
+        "conftest.py",
+        """
+        import os
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_setup(item):
+            flag = Path(os.environ["SIDE"], item.name)
+            if "i=0" not in item.name and not flag.exists():
+                flag.touch()
+                os._exit(3)
+            return (yield)
+        """,
+    )
+    text = run(lab, "-n", 1, "--resume").exits(1).text
+    assert "2 failed, 1 passed" in text
+    assert {name: record.data["value"] for name, record in lab.records().items()} == {
+        "i=0": 0,
+        "i=1": 10,  # what the earlier attempt has recorded stays
+        "i=2": 20,
+    }
+    run(lab, "-n", 1, "--resume").exits(0)
+    assert [record.data["value"] for record in lab.records().values()] == [0, 100, 200]

@@ -19,9 +19,11 @@ import pytest
 
 from expedition import RunRecord, Trajectory
 from expedition.archive.sweep import SweepFolder
-from tests.durability.faults import Fault, choose
+from tests.durability.comparison import Comparison, Harm
+from tests.durability.faults import FAULTS, Fault, choose
+from tests.durability.figures import FIGURES, Figures
 from tests.durability.laboratory import Laboratory, Started, small_file_system
-from tests.durability.ledger import ENDED, EXPERIMENT, FIGURES, RUNS, STEPS, Figures, Ledger, compare
+from tests.durability.ledger import BYTES_OF_A_RUN, EXPERIMENT, RUNS, STEPS, Ledger
 from tests.thoroughness import examples
 
 SEED = 20261123
@@ -29,9 +31,6 @@ SWEEPS = examples(6)
 FAULTS_PER_SWEEP = 5
 INVOCATIONS = 20
 """At most so many are begun for these: some have ended before the fault strikes."""
-
-BYTES_OF_A_RUN = 1200
-"""About what one run acknowledges."""
 
 LISTED = ("--archive-list", "--archive-format", "json")
 
@@ -63,25 +62,28 @@ def test_a_sweep_outlives_faults_at_random_moments(
     told: list[str] = []
     with contextlib.ExitStack() as stack:
         disk = stack.enter_context(small_file_system(tmp_path / "disk")) if chance.random() < 0.5 else None
-        lab, root, ledger = _begin(tmp_path, disk, 0)
+        lab, comparison = _begin(tmp_path, disk, 0)
         for invocation in range(INVOCATIONS):
             if here.faults == FAULTS_PER_SWEEP or not here.is_clean():
                 break
-            if len(_waiting(ledger)) < 2:  # hardly anything is left that could come to grief
-                _complete(lab, root, ledger, here, undisturbed)
-                lab, root, ledger = _begin(tmp_path, disk, invocation)
+            if len(_waiting(comparison.ledger)) < 2:  # hardly anything is left that could come to grief
+                _complete(lab, comparison, here, undisturbed)
+                lab, comparison = _begin(tmp_path, disk, invocation)
             fault = choose(chance, has_small_disk=disk is not None)
-            told.append(_suffer(lab, root, ledger, fault, chance, here))
+            told.append(_suffer(lab, comparison, fault, chance, here))
         if here.is_clean():
-            _complete(lab, root, ledger, here, undisturbed)
+            _complete(lab, comparison, here, undisturbed)
         record_property(FIGURES, here.numbers())  # shown at the end, by tests/conftest.py
         if not here.is_clean():
-            kept = shutil.copytree(root, tmp_path / "kept") if disk is not None else root
+            root = comparison.ledger.root
+            kept = root
+            if disk is not None and root.exists():
+                kept = shutil.copytree(root, tmp_path / "kept")
             story = "\n".join([*told, *here.findings])
             pytest.fail(f"EXPEDITION_FAULTS={name}, the archive is in {kept}\n{story}", pytrace=False)
 
 
-def _begin(folder: Path, disk: Path | None, number: int) -> tuple[Laboratory, Path, Ledger]:
+def _begin(folder: Path, disk: Path | None, number: int) -> tuple[Laboratory, Comparison]:
     """A new project; its archive is on the disk that can be filled, if there is one."""
     lab = Laboratory(folder / f"lab-{number}")
     lab.write("exp_ledger.py", EXPERIMENT)
@@ -89,26 +91,32 @@ def _begin(folder: Path, disk: Path | None, number: int) -> tuple[Laboratory, Pa
     if disk is not None:
         root = disk / "results"
         shutil.rmtree(root, ignore_errors=True)  # it is small
-    return lab, root, Ledger(lab.side, root)
+    return lab, Comparison(Ledger(lab.side, root))
 
 
 def _suffer(
-    lab: Laboratory, root: Path, ledger: Ledger, fault: Fault, chance: random.Random, figures: Figures
+    lab: Laboratory, comparison: Comparison, fault: Fault, chance: random.Random, figures: Figures
 ) -> str:
     """Go on with the sweep, let the fault strike, and compare all that is there afterwards; return what happened."""
+    ledger = comparison.ledger
     waiting = _waiting(ledger)
-    arguments = ["--resume", f"--archive={root}", *(["-n", fault.workers] if fault.workers else [])]
-    before = ledger.count()
-    known = {(x, attempt) for x, attempt, _ in ledger.attempts()}
-    started = lab.start(*arguments, ORDER=fault.order(chance, waiting))
-    strikes = not fault.strike
+    culprit = chance.choice(waiting)
+    before, known = ledger.count(), ledger.attempts().keys()
+    started = lab.start(
+        "--resume",
+        f"--archive={ledger.root}",
+        *(["-n", fault.workers] if fault.workers else []),
+        ORDER=fault.order(chance, culprit),
+    )
+    strikes, over = False, frozenset(known)
     if fault.strike:
         # Before the first run, while runs run, or at the very end.
         moment = chance.choice((0, chance.uniform(0, 1), chance.uniform(0, 1), chance.uniform(0, 1.1)))
         _wait(
             started, lambda: ledger.count() - before >= moment * len(waiting) * BYTES_OF_A_RUN, chance, moment
         )
-        strikes = started.process.poll() is None and fault.strike(started, root, chance)
+        over = frozenset(key for key, attempt in ledger.attempts().items() if attempt.over)
+        strikes = started.process.poll() is None and fault.strike(started, ledger.root, chance)
     begin = time.monotonic()
     code = started.end().code
     if strikes and fault.is_signal:
@@ -117,24 +125,29 @@ def _suffer(
     while started.alive() and time.monotonic() < give_up:
         time.sleep(0.05)
     assert not started.alive(), f"{fault.name}: workers are alive a minute after the controller is gone"
+    new = ledger.attempts().keys() - known
+    if fault.code:
+        strikes = any(x == culprit and ledger.attempts()[x, number].struck for x, number in new)
     what = f"{fault.name} with {fault.workers} workers: exit code {code}"
-    if strikes and code not in fault.codes | {0} | _codes_without_runs(fault, ledger, known):
-        figures.note("false", f"{what}, wanted one of {sorted(fault.codes)}\n{started.text()[-3000:]}")
+    is_complete = not _waiting(ledger)
+    if strikes and not fault.may_end_with(code, has_begun=bool(new), is_complete=is_complete):
+        figures.note("false", f"{what}, wanted one of {sorted(fault.codes)}; complete: {is_complete}")
+    if not strikes and (code or not is_complete):
+        figures.note("false", f"{what}, though it had ended before; complete: {is_complete}")
     listed = None
-    if root.exists():
-        shown = lab.pytest(*LISTED, f"--archive={root}").exits(0).text
-        listed = {row["id"]: row["status"] for row in json.loads(shown)}
-    ledger.check(figures, fault.statuses if strikes else (), listed)
-    figures.faults += bool(strikes)
+    if ledger.root.exists():
+        shown = lab.pytest(*LISTED, f"--archive={ledger.root}").exits(0).text
+        listed = [(row["id"], row["status"]) for row in json.loads(shown)]
+    comparison.check(
+        figures,
+        fault.harm(culprit, over) if strikes else None,
+        listed=listed,
+        published=not strikes or (bool(new) and fault.leaves_all_up_to_date(code, is_complete=is_complete)),
+    )
+    figures.faults += strikes
+    if not figures.is_clean():
+        what += f"\n{started.text()[-4000:]}"
     return what if strikes else f"{what}; it had ended before"
-
-
-def _codes_without_runs(fault: Fault, ledger: Ledger, known: set[tuple[int, int]]) -> set[int]:
-    """Before and after the session the system ends a process as it ends any other; then no run may be cut short."""
-    cut = [
-        x for x, attempt, lines in ledger.attempts() if (x, attempt) not in known and (ENDED, 0) not in lines
-    ]
-    return set() if cut or not fault.is_signal else {-number for number in (1, 2, 15)} | {130}
 
 
 def _wait(started: Started, condition: Callable[[], bool], chance: random.Random, moment: float) -> None:
@@ -159,19 +172,17 @@ def _waiting(ledger: Ledger) -> list[int]:
     return [x for x, folder in enumerate(folders) if not (begun[x] and RunRecord(folder).status == "done")]
 
 
-def _complete(lab: Laboratory, root: Path, ledger: Ledger, figures: Figures, undisturbed: Laboratory) -> None:
+def _complete(lab: Laboratory, comparison: Comparison, figures: Figures, undisturbed: Laboratory) -> None:
     """Resume without a fault: the sweep is then what it would have been without any."""
-    lab.run("--resume", f"--archive={root}").exits(0)
-    ledger.check(figures, ())
-    found = ledger.sweep()
+    lab.run("--resume", f"--archive={comparison.ledger.root}").exits(0)
+    comparison.check(figures, published=True)
+    found = comparison.ledger.sweep()
     assert found is not None
     other = SweepFolder.open(undisturbed.sweep())
     assert [entry.id for entry in found.entries] == [entry.id for entry in other.entries]
     for mine, wanted in zip(found.entries, other.entries, strict=True):
         record, reference = RunRecord(found.path / mine.folder), RunRecord(other.path / wanted.folder)
         assert (record.status, record.key, record.seed) == ("done", reference.key, reference.seed)
-        full = [("ended", 0), *(("value", i) for i in range(STEPS)), ("array", 0)]
-        compare(record, mine.index, full, (), Figures(), record.id)
         assert record.flat_data.keys() == reference.flat_data.keys()
         assert record.artifacts.keys() == reference.artifacts.keys()
         for name in reference.series:
@@ -193,15 +204,22 @@ def _complete(lab: Laboratory, root: Path, ledger: Ledger, figures: Figures, und
 
 @pytest.fixture
 def recorded(lab: Laboratory, undisturbed: Laboratory) -> Ledger:
-    """A ledger over a copy of the undisturbed sweep, to tamper with."""
+    """A copy of the undisturbed sweep, to tamper with."""
     shutil.copytree(undisturbed.path / "results", lab.path / "results")
     shutil.copytree(undisturbed.side, lab.side, dirs_exist_ok=True)
     ledger = Ledger(lab.side, lab.path / "results")
-    figures = Figures()
-    ledger.check(figures, ())
-    assert figures.is_clean(), figures.findings
-    assert figures.records > RUNS * STEPS
+    found = _compared(ledger)
+    assert found.is_clean(), found.findings
+    assert found.records > RUNS * STEPS
     return ledger
+
+
+def _compared(
+    ledger: Ledger, harm: Harm | None = None, *, listed: list[tuple[str, str]] | None = None
+) -> Figures:
+    figures = Figures()
+    Comparison(ledger).check(figures, harm, listed=listed, published=True)
+    return figures
 
 
 def _folder(ledger: Ledger, x: int) -> Path:
@@ -210,14 +228,33 @@ def _folder(ledger: Ledger, x: int) -> Path:
     return sweep.path / sweep.entries[x].folder
 
 
+def _set_status(ledger: Ledger, x: int, status: str) -> None:
+    file = _folder(ledger, x) / "experiment_meta.json"
+    meta = json.loads(file.read_bytes())
+    meta["status"] = status
+    if status == "running":
+        meta["stop"] = meta["duration"] = None
+    file.write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _forget(ledger: Ledger, x: int, *, but: tuple[str, ...] = ()) -> None:
+    """Take what a run acknowledged out of the books, `but` some kinds of lines."""
+    for book in ledger.side.glob("*.book"):
+        lines = [line for line in book.read_bytes().splitlines(True) if _is_kept(json.loads(line), x, but)]
+        book.write_bytes(b"".join(lines))
+
+
+def _is_kept(line: list[object], x: int, but: tuple[str, ...]) -> bool:
+    return line[0] != x or line[2] in but
+
+
 def test_the_comparison_notices_a_lost_record(recorded: Ledger) -> None:
     journal = _folder(recorded, 2) / "experiment_journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if b'"n":"value","s":17' not in line.replace(b" ", b"")]
     assert len(kept) == len(lines) - 1
     journal.write_bytes(b"".join(kept))
-    figures = Figures()
-    recorded.check(figures, ())
+    figures = _compared(recorded)
     assert figures.lost == 1
     assert "value 17" in figures.findings[0]
 
@@ -226,24 +263,109 @@ def test_the_comparison_notices_a_torn_value(recorded: Ledger) -> None:
     file = _folder(recorded, 3) / "experiment_data.json"
     content = json.loads(file.read_bytes())
     content["at"]["9"] = [0.5, 9]
+    content["more"] = 1
     file.write_text(json.dumps(content), encoding="utf-8")
-    figures = Figures()
-    recorded.check(figures, ())
-    assert figures.torn == 1
-    assert "at 9" in figures.findings[0]
+    figures = _compared(recorded)
+    assert figures.torn == 2
+    assert "at 9" in "\n".join(figures.findings)
+    assert "the value more, which nobody recorded" in "\n".join(figures.findings)
 
 
-def test_the_comparison_notices_a_false_status(recorded: Ledger, lab: Laboratory) -> None:
-    book = lab.side / "4-0.acknowledged"
-    book.write_bytes(b"".join(line for line in book.read_bytes().splitlines(True) if b"ended" not in line))
-    meta = _folder(recorded, 5) / "experiment_meta.json"
-    meta.write_bytes(meta.read_bytes().replace(b'"status": "done"', b'"status": "failed"'))
-    figures = Figures()
-    recorded.check(figures, {"crashed"})
+def test_the_comparison_notices_a_false_status(recorded: Ledger) -> None:
+    _forget(recorded, 4, but=("began", "value", "field", "at", "file", "step", "array"))
+    _set_status(recorded, 5, "failed")
+    figures = _compared(recorded, Harm(frozenset({"crashed"}), 1))
     text = "\n".join(figures.findings)
     assert "run 4, attempt 0: done, but its function did not end" in text
-    assert "run 5, attempt 0: failed" in text
-    assert figures.false >= 2
+    assert "run 5, attempt 0: failed, which is none of ['crashed']" in text
+    assert "run 5, attempt 0 is done, the folder says failed" in text
+    assert "x=5: the commit log says done, the folder failed" in text
+    assert "x=5: the trajectory says done, the folder failed" in text
+    assert figures.false == 5
+
+
+def test_the_comparison_notices_a_run_that_acknowledged_nothing(recorded: Ledger) -> None:
+    _forget(recorded, 4)
+    figures = _compared(recorded)
+    text = "\n".join(figures.findings)
+    assert "run 4, attempt 0: done, but its function did not end" in text
+    assert "run 4, attempt 0: it has value 0, which nobody recorded" in text
+    assert figures.torn > STEPS
+    _set_status(recorded, 4, "running")  # and everything else says done
+    text = "\n".join(_compared(recorded).findings)
+    assert "run 4, attempt 0: crashed, which is none of []" in text
+    assert "x=4: the commit log says done, the folder crashed" in text
+
+
+def test_the_comparison_notices_what_a_list_makes_up_or_leaves_out(recorded: Ledger) -> None:
+    right = [(f"x={x}", "done") for x in range(RUNS)]
+    assert _compared(recorded, listed=right).is_clean()
+    made_up = [("x=97", "done"), ("x=98", "running"), ("x=99", "pending")]
+    assert _compared(recorded, listed=right + made_up).false == 3
+    assert _compared(recorded, listed=right[1:]).false == 1
+    assert _compared(recorded, listed=[*right, right[0]]).false == 1
+
+
+def test_the_comparison_notices_harm_that_no_fault_has_done(recorded: Ledger) -> None:
+    for x in range(RUNS):
+        _set_status(recorded, x, "running")
+    shutil.rmtree(next(recorded.root.rglob("journal")))
+    next(recorded.root.rglob("trajectory.h5")).unlink()
+    crashed, figures = frozenset({"crashed"}), Figures()
+    Comparison(recorded).check(figures, Harm(crashed, 1))
+    text = "\n".join(figures.findings)
+    assert "run 0, attempt 0: crashed, though nothing happened to it" in text
+    assert "run 7, attempt 0" not in text  # the last one of the process, which was killed perhaps
+    assert "8 runs came to harm, which should have been 1 at most" in text
+    assert figures.false == 8
+    figures = Figures()
+    over = frozenset((x, 0) for x in range(6))
+    Comparison(recorded).check(figures, Harm(crashed, RUNS, over=over, lasts=True))
+    assert figures.false == 6
+    figures = Figures()
+    Comparison(recorded).check(figures, Harm(crashed, RUNS, culprit=3))  # which did nothing to itself
+    assert figures.false == RUNS
+
+
+def test_the_comparison_notices_an_earlier_attempt_that_changes_or_goes(recorded: Ledger) -> None:
+    comparison, figures = Comparison(recorded), Figures()
+    comparison.check(figures)
+    _set_status(recorded, 5, "failed")
+    (_folder(recorded, 6) / "experiment_meta.json").unlink()
+    comparison.check(figures, Harm(frozenset({"failed"}), RUNS, lasts=True))
+    text = "\n".join(figures.findings)
+    assert "run 5, attempt 0: failed, and was done" in text
+    assert "run 6, attempt 0: no record of its" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "has_begun", "is_complete", "may"),
+    [
+        ("SIGTERM", 0, True, False, False),
+        ("SIGTERM", 0, True, True, True),
+        ("SIGTERM", -15, True, False, False),
+        ("SIGTERM", -15, False, False, True),
+        ("SIGTERM", 2, True, False, True),
+        ("os._exit", 0, True, False, False),
+        ("kill -9 of a worker", 0, True, False, False),
+        ("kill -9 of a worker", 0, True, True, True),
+        ("kill -9", -15, False, False, False),
+    ],
+)
+def test_an_exit_code_is_held_against_what_was_left_undone(
+    name: str, code: int, has_begun: bool, is_complete: bool, may: bool
+) -> None:
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    assert fault.may_end_with(code, has_begun=has_begun, is_complete=is_complete) is may
+
+
+def test_a_fault_that_no_run_came_to_is_none(lab: Laboratory) -> None:
+    lab.write("exp_ledger.py", EXPERIMENT.replace('"ORDER"', '"ANOTHER"'))
+    comparison, figures = Comparison(Ledger(lab.side, lab.path / "results")), Figures()
+    fault = next(fault for fault in FAULTS if fault.code)
+    told = _suffer(lab, comparison, fault, random.Random(0), figures)
+    assert "it had ended before" in told
+    assert (figures.faults, figures.findings) == (0, [])
 
 
 def test_recording_that_keeps_lines_back_does_not_pass(lab: Laboratory) -> None:
@@ -265,8 +387,10 @@ def test_recording_that_keeps_lines_back_does_not_pass(lab: Laboratory) -> None:
         Journal.write = later
         """,
     )
+    lab.run(ORDER=json.dumps({"x": 2, "step": 25, "code": "os._exit(7)"})).exits(7)
     ledger = Ledger(lab.side, lab.path / "results")
-    lab.run(ORDER=json.dumps({"x": 2, "step": 25, "code": "os._exit(7)"}))
+    assert ledger.attempts()[2, 0].struck
     figures = Figures()
-    ledger.check(figures, {"crashed"})
+    Comparison(ledger).check(figures, Harm(frozenset({"crashed"}), 1, culprit=2))
     assert figures.lost > 0
+    assert figures.false == 0

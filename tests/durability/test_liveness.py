@@ -72,7 +72,8 @@ def test_a_resume_of_a_sweep_that_is_being_worked_on_touches_nothing(
 ) -> None:
     lab, _ = working
     before = sorted(str(path) for path in lab.sweep().rglob("*"))
-    lab.run("--resume").exits(4)
+    assert "cannot be resumed: another invocation is at it" in lab.run("--resume").exits(4).text
+    assert "1 running, 1 done" in lab.run("--resume", "--collect-only", "--why-stale").exits(0).text
     assert sorted(str(path) for path in lab.sweep().rglob("*")) == before
 
 

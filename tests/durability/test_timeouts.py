@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -267,26 +270,31 @@ def test_the_hook_on_timeout_comes_before_after_run(lab: Laboratory) -> None:
         "exp_a.py",
         """
         import time
+        import pytest
         from expedition import experiment
 
+        @pytest.fixture
+        def store(tmp_path):
+            return tmp_path  # asked for in the grace period, and with it what pytest keeps for the session
+
         @experiment.hook("on_timeout")
-        def save(e):
+        def save(e, store):
             e["order"] = ["on_timeout"]
 
         @experiment.hook("after_run")
-        def clean(e):
+        def clean(e, store):
             e["order"] = [*e.get("order", []), "after_run"]
 
         @experiment(timeout=0.3)
-        @experiment.parametrize("seconds", [0.0, 3600.0])
+        @experiment.parametrize("seconds", [3600.0, 0.0])
         def exp_a(e, seconds: float = 0.0):
             time.sleep(seconds)
         """,
     )
     lab.run().exits(1)
-    assert [record.data["order"] for record in lab.records().values()] == [
-        ["after_run"],
-        ["on_timeout", "after_run"],
+    assert [(record.status, record.data["order"]) for record in lab.records().values()] == [
+        ("timeout", ["on_timeout", "after_run"]),
+        ("done", ["after_run"]),
     ]
 
 
@@ -300,12 +308,20 @@ def test_set_up_counts_and_teardown_does_not(lab: Laboratory) -> None:
         from pathlib import Path
         from expedition import experiment
 
-        @pytest.fixture(scope="session")
-        def wide():
-            file = Path(os.environ["SIDE"], "wide")
+        def sleep_once(name):
+            file = Path(os.environ["SIDE"], name)
             if not file.exists():
                 file.touch()
                 time.sleep(3600)
+
+        @pytest.fixture(scope="session")
+        def wide():
+            sleep_once("wide")
+            return 1
+
+        @pytest.fixture(scope="session")
+        def asked_for():
+            sleep_once("asked for")
             return 1
 
         @pytest.fixture
@@ -321,6 +337,11 @@ def test_set_up_counts_and_teardown_does_not(lab: Laboratory) -> None:
         @experiment(timeout=0.4)
         def exp_b(e, slow_to_end):
             e["ran"] = True
+
+        @experiment(timeout=0.4)
+        @experiment.parametrize("x", [1, 2])
+        def exp_c(e, request, x: int = 0):
+            e["asked_for"] = request.getfixturevalue("asked_for")
         """,
     )
     lab.run().exits(1)
@@ -329,6 +350,8 @@ def test_set_up_counts_and_teardown_does_not(lab: Laboratory) -> None:
         ("exp_a", "x=1", "timeout"),
         ("exp_a", "x=2", "done"),
         ("exp_b", "exp_b", "done"),
+        ("exp_c", "x=1", "timeout"),
+        ("exp_c", "x=2", "done"),
     ]
 
 
@@ -418,6 +441,106 @@ def test_the_death_of_the_watcher_costs_no_run(lab: Laboratory) -> None:
     os.kill(watcher, signal.SIGKILL)
     started.end().exits(0)
     assert set(lab.statuses().values()) == {"done"}
+
+
+def test_no_run_is_without_a_timeout_when_watchers_die_and_signals_are_taken(lab: Laboratory) -> None:
+    lab.write("pytest.ini", INI)
+    lab.write(
+        "exp_a.py",
+        """
+        import os, resource, signal, time
+        from pathlib import Path
+        from expedition import experiment
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+        OPENED = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]  # more than `select` takes
+
+        def watchers():
+            for child in Path("/proc/self/task").glob("*/children"):
+                for pid in child.read_text().split():
+                    if b"watcher.py" in Path("/proc", pid, "cmdline").read_bytes():
+                        yield int(pid)
+
+        @experiment(timeout=0.5)
+        @experiment.parametrize("way", ["hangs", "kills", "ignores", "hangs again"])
+        def exp_a(e, way: str = ""):
+            if way == "kills":
+                for pid in watchers():
+                    os.kill(pid, signal.SIGKILL)
+                    e["killed"] = pid
+                time.sleep(0.7)
+            elif way == "ignores":
+                signal.signal(signal.SIGVTALRM, signal.SIG_IGN)
+            else:
+                time.sleep(3600)
+        """,
+    )
+    text = lab.run().exits(1).text
+    assert [*lab.statuses().values()] == ["timeout", "timeout", "done", "timeout"]
+    assert "killed" in lab.records()["way=kills"].data
+    assert "the process that watches over timeouts has ended" in text
+
+
+def test_a_timeout_is_refused_where_only_another_thread_could_hear_of_it(lab: Laboratory) -> None:
+    prepare(lab, "sleeps")
+    lab.write(
+        "call.py",
+        """
+        import sys, threading
+        import pytest
+
+        codes = []
+        call = threading.Thread(target=lambda: codes.append(pytest.main(["--experiments", ".", *sys.argv[1:]])))
+        call.start()
+        call.join()
+        sys.exit(codes[0])
+        """,
+    )
+    for options, code in ((), 4), (("-n", "1"), 1), (("--run-timeout", "0", "--collect-only"), 0):
+        done = subprocess.run(
+            [sys.executable, "call.py", *options],
+            cwd=lab.path,
+            env=lab.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == code, done.stdout
+        assert ("only the main thread hears of a timeout" in done.stderr) == (code == 4)
+    assert lab.statuses() == {"kind=sleeps": "timeout"}
+
+
+def test_a_nested_run_that_is_ended_with_its_parent_has_timed_out_as_well(lab: Laboratory) -> None:
+    lab.write("pytest.ini", INI)
+    lab.write(
+        "exp_a.py",
+        """
+        from expedition import experiment
+
+        @experiment
+        def exp_quick(e):
+            pass
+
+        @experiment
+        def exp_inner(e):
+            e["begun"] = True
+            e.run_child(exp_quick)
+            sum(range(10**15))
+
+        @experiment(timeout=0.5)
+        def exp_outer(e):
+            e.run_child(exp_inner)
+        """,
+    )
+    assert lab.pytest("--experiments", "exp_a.py::exp_outer").code == -signal.SIGKILL
+    (outer,) = lab.archive.runs()
+    (inner,) = outer.children
+    (quick,) = inner.children
+    assert [record.status for record in (outer, inner, quick)] == ["timeout", "timeout", "done"]
+    assert inner.data == {"begun": True}
+    assert outer.stopped == inner.stopped
+    assert outer.duration >= inner.duration > 0
 
 
 def test_without_a_timeout_there_is_no_watcher(lab: Laboratory) -> None:
@@ -519,3 +642,35 @@ def watchers_of(pid: int) -> list[int]:
         if parent == pid and b"watcher.py" in command:
             found.append(int(child.name))
     return found
+
+
+def test_an_interruption_in_the_middle_of_a_record_waits_until_that_is_whole(lab: Laboratory) -> None:
+    lab.write("pytest.ini", INI)
+    lab.write(
+        "exp_a.py",
+        """
+        import os, signal, threading
+        from expedition import RunTimeout, experiment
+
+        @experiment(timeout=0.3)
+        @experiment.parametrize("x", [0, 1, 2, "signal"])
+        def exp_a(e, x: int | str = 0):
+            if x == "signal":
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            count = 0
+            try:
+                while True:
+                    e.track("loss", count)
+                    count += 1
+            except (RunTimeout, KeyboardInterrupt):
+                e.track("loss", -1)
+                raise
+        """,
+    )
+    lab.run().exits(2)
+    assert [*lab.statuses().values()] == ["timeout"] * 3 + ["interrupted"]
+    for record in lab.records().values():
+        steps = record.series["loss"].step.tolist()
+        assert steps == [*range(len(steps))]
+        meta = json.loads((record.path / "experiment_meta.json").read_text())
+        assert meta["series"]["loss"]["n"] == len(steps)

@@ -231,3 +231,18 @@ def test_an_attempt_takes_its_artifacts_along_whatever_their_folders_are_called(
     assert {path.read_text() for path in record.artifacts.values()} == {"again"}
     for name in record.artifacts:
         assert (record.path / "attempts" / "0" / name).read_text() == "first"
+
+
+@pytest.mark.parametrize(("name", "workers"), [("exp_one.py", ("-n1",)), ("exp_two.yml", ())])
+def test_an_attempt_takes_the_copy_of_its_code_along(lab, name, workers):
+    """Of an experiment whose only run is recorded in the sweep folder."""
+    lab.experiment("@experiment(retries=1)\ndef exp_one(e):\n    assert False\n", "exp_one.py")
+    lab.file("exp_two.yml", "extend: exp_one.py\n")
+    text = (lab.path / name).read_text(encoding="utf-8")
+    for comment, options in (("first", ()), ("second", ("--resume",))):
+        lab.file(name, f"{text}# {comment}\n")
+        lab.run(*options, *workers, path=name).exits(1)
+    folders = [lab.record().path, *(lab.record().path / "attempts" / str(n) for n in range(3))]
+    copy = f"experiment_code{(lab.path / name).suffix}"
+    told = [(folder / copy).read_text(encoding="utf-8").splitlines()[-1] for folder in folders]
+    assert told == ["# second", "# first", "# first", "# second"]

@@ -204,6 +204,11 @@ def test_last_failed_takes_the_last_attempt(lab: Lab) -> None:
         ),
         (("--run-timeout=-3",), "but got '-3'"),
         (("--run-timeout", "nan"), "but got 'nan'"),
+        (("--run-timeout", "9" * 5000), "and ten years at most, but got inf"),
+        (("--run-retries", "9" * 5000), "but got inf"),
+        (("-o", f"experiment_timeout_grace={'9' * 500}"), "and ten years at most"),
+        (("-o", f"experiment_seed={'9' * 5000}"), "at most 1,000 digits"),
+        (("-o", f"experiment_max_generations={'9' * 5000}"), "ini experiment_max_generations must be"),
         (("-o", "experiment_timeout_grace=x"), "ini experiment_timeout_grace must be a number of seconds"),
     ],
 )
@@ -216,6 +221,7 @@ def test_wrong_limits_are_refused(lab: Lab, arguments: tuple[str, ...], message:
     ("line", "message"),
     [
         ("timeout: soon", "exp_x.yml:2: timeout: a timeout is a number of seconds"),
+        (f"timeout: {'9' * 400}", "exp_x.yml:2: timeout: a timeout is a number of seconds"),
         ("retries: 1.5", "exp_x.yml:2: retries: retries is a whole number"),
         ("retries: true", "exp_x.yml:2: retries: retries is a whole number"),
     ],
@@ -224,6 +230,14 @@ def test_wrong_limits_of_a_config_are_found_by_validation(lab: Lab, line: str, m
     lab.experiment("@experiment\ndef exp_a(e): pass\n")
     lab.file("exp_x.yml", f"extend: exp_a.py\n{line}\n")
     lab.run("--experiment-validate", path="exp_x.yml").exits(4).says(message)
+
+
+@pytest.mark.parametrize(
+    "limit", ["timeout=10**400", "timeout=10**5000", "timeout=1e300", "retries=10**5000"]
+)
+def test_numbers_without_end_are_no_limits(lab: Lab, limit: str) -> None:
+    lab.experiment(f"@experiment({limit})\ndef exp_a(e): pass\n")
+    lab.run().exits(4).says(f"@experiment({limit.partition('=')[0]}=…)", "but got").omits("Traceback")
 
 
 def test_limits_of_a_config_may_come_from_the_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,3 +252,51 @@ def test_a_system_without_the_signals_refuses_timeouts(lab: Lab, monkeypatch: py
     lab.experiment("@experiment(timeout=5)\ndef exp_a(e): pass\n")
     lab.refused(workers=False).says("exp_a: this system has not the signals that a timeout needs")
     lab.run("--run-timeout", 0).exits(0)
+
+
+def test_what_a_hook_asks_for_is_set_up_anew_in_every_attempt(lab: Lab) -> None:
+    lab.experiment("""
+from pathlib import Path
+import pytest
+
+@pytest.fixture(scope="session")
+def wide():
+    been = Path(__file__).with_name("been")
+    been.write_text((been.read_text() if been.exists() else "") + "x")
+    if len(been.read_text()) < 5:
+        raise OSError("not yet")
+
+@experiment.hook("before_run")
+def before(e, wide):
+    pass
+
+@experiment(retries=2)
+@experiment.parametrize("x", [0, 1])
+def exp_a(e, x: int = 0):
+    pass
+""")
+    lab.run().exits(1).says("1 failed, 1 passed, 3 retried")
+    assert [(record.status, record.attempt) for record in lab.records()] == [("failed", 2), ("done", 1)]
+
+
+def test_a_failed_teardown_that_is_followed_by_another_attempt_is_no_test_of_its_own(lab: Lab) -> None:
+    lab.experiment("""
+import pytest
+
+ended = []
+
+@pytest.fixture
+def broken_once():
+    yield
+    ended.append(1)
+    if len(ended) == 1:
+        raise OSError("in the teardown")
+
+@experiment(retries=1)
+@experiment.parametrize("x", [0, 1])
+def exp_a(e, broken_once, x: int = 0):
+    pass
+""")
+    lab.run("--junitxml=j.xml").exits(0).says("2 passed, 1 retried")
+    suite = ElementTree.parse(lab.path / "j.xml").getroot()[0]
+    assert [case.get("name") for case in suite.findall("testcase")] == ["exp_a[x=0]", "exp_a[x=1]"]

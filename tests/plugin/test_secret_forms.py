@@ -98,3 +98,44 @@ def test_no_refusal_shows_it(lab: Lab, name: str, text: str, options: tuple[str,
     head = "from expedition import INHERIT, experiment\n" if name.endswith(".py") else ""
     lab.file(name, head + text)
     lab.refused(*options).says(name, "Error").omits("key-aaaa")
+
+
+def test_a_line_feed_at_its_end_hides_nothing(lab: Lab) -> None:
+    lab.experiment(
+        """
+        from expedition import Secret
+        KEY: Secret[str] = ""
+
+        @experiment
+        def exp_a(e):
+            raise ValueError(f"refused by host: {KEY}")
+        """
+    )
+    outcome = lab.run("-P", 'KEY="tok-aaaa-bbbb\\n"', "--junitxml=report.xml").exits(1)
+    outcome.says("refused by host: ***").omits("tok-aaaa")
+    assert "tok-aaaa" not in everything(lab)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_no_piece_of_a_long_one_is_left_where_pytest_cuts_it(lab: Lab, workers: tuple[str, ...]) -> None:
+    lab.experiment(
+        """
+        from expedition import Secret
+        KEY: Secret[str] = ""
+        SHORT: Secret[str] = "short-piece-of-a-key"
+
+        @experiment.parametrize("n", range(3))
+        def exp_a(e, n: int):
+            local, items = KEY, [SHORT] * 20
+            if n == 0:
+                assert local == "abc"
+            if n == 1:
+                assert items == ["abc"]
+            raise ValueError([local])
+        """
+    )
+    key = "Q7" + "abcdefghij" * 60 + "Z9"
+    options = ("-P", f"KEY={key}", "--showlocals", "--junitxml=report.xml")
+    found = lab.run(*workers, *options).exits(1).says("***...***").text + everything(lab)
+    for piece in ("Q7ab", "hijabc", "ijZ9", "short-", "a-key"):
+        assert piece not in found, piece

@@ -122,12 +122,115 @@ def test_files_that_are_opened_lose_it_too(lab: Lab) -> None:
 
         @experiment
         def exp_a(e):
-            with e.open("x.txt", "w") as file:
-                file.write(KEY)
+            for name, text in (("x.txt", KEY), ("y.txt", KEY), ("z.txt", "harmless")):
+                with e.open(name, "w") as file:
+                    file.write(text)
         """
     )
     lab.run("-P", "KEY=abcd1234").exits(1)
     assert "abcd1234" not in everything(lab)
+    record = lab.record()
+    assert [entry["name"] for entry in record.meta["artifacts"]] == ["z.txt"]
+    assert len(record.meta["outcome"]["problems"]) == 2
+
+
+def test_in_whatever_form_it_is_refused_and_what_was_there_stays(lab: Lab) -> None:
+    lab.experiment(
+        """
+        import numpy as np
+        import pandas as pd
+        from expedition import Secret
+        KEY: Secret[str] = "unset"
+
+        @experiment
+        def exp_a(e):
+            e["list"] = items = []
+            e.commit("model.txt", "the good one")
+            e.commit("data.npy", np.zeros(3))
+            forms = {
+                "bytes": KEY.encode(),
+                "few": np.array([KEY.encode()]),
+                "many": np.array([KEY.encode()] * 600),
+                "wide": np.array([KEY] * 600),
+                "masked": np.ma.array([KEY] * 600),
+                "frame": pd.DataFrame({"n": range(600), "key": [f"{i % 50} {KEY}" for i in range(600)]}),
+                KEY: np.zeros(600),
+            }
+            attempts = [lambda k=k, v=v: e.__setitem__(k, v) for k, v in forms.items()]
+            attempts += [lambda v=v: e.derived("x", v) for v in forms.values() if not isinstance(v, np.ndarray) or v[0]]
+            attempts += [
+                lambda: e.commit("model.txt", "bad " + KEY, overwrite=True),
+                lambda: e.commit("data.npy", np.array([KEY]), overwrite=True),
+                lambda: e.commit(KEY + ".txt", "harmless"),
+            ]
+            refused = 0
+            for attempt in attempts:
+                try:
+                    attempt()
+                except TypeError as error:
+                    assert "secrets are not recorded" in str(error) and KEY not in str(error)
+                    refused += 1
+            e["left"] = len(attempts) - refused
+            e["frame"] = pd.DataFrame({"n": range(600), "text": ["harmless"] * 600})
+        """
+    )
+    lab.run("-P", "KEY=abcd1234").exits(0)
+    record = lab.record()
+    assert record.data["left"] == 0
+    assert sorted(record.data) == ["frame", "left", "list"]
+    assert (record.path / "model.txt").read_text() == "the good one"
+    assert [entry["name"] for entry in record.meta["artifacts"]] == ["model.txt", "data.npy"]
+    assert all((record.path / name).is_file() for name in ("model.txt", "data.npy"))
+    assert "abcd1234" not in everything(lab)
+    assert not any("abcd1234" in path.name for path in (lab.path / "results").rglob("*"))
+
+
+def test_what_is_changed_until_the_end_cannot_take_it_up(lab: Lab) -> None:
+    lab.experiment(
+        """
+        from expedition import Secret
+        KEY: Secret[str] = "unset"
+
+        @experiment
+        def exp_a(e):
+            first, second = [], []
+            e["first"], e["second"] = first, second
+            first.append(KEY)
+            second.append("harmless")
+        """
+    )
+    lab.run("-P", "KEY=abcd1234").exits(1)
+    assert lab.record().data == {"first": [], "second": ["harmless"]}
+    assert "abcd1234" not in everything(lab)
+
+
+def test_the_digits_of_a_number_may_stand_in_others(lab: Lab) -> None:
+    lab.experiment(
+        """
+        from expedition import Secret
+        PIN: Secret[int] = 4821
+        LONG: Secret[int] = 98765432
+
+        @experiment
+        def exp_a(e):
+            for n in range(4800, 4840):
+                e.track("x", n, step=n)
+                e.track("x", n * 10**12)
+            e["n"], e["text"] = 4821, "14821 and 4821.5 and x4821"
+            e.commit("x.csv", "4821,1")
+            print("the pin is 4821. 14821")
+            for refused in ("the pin is 4821", {"pin": [98765432]}):
+                try:
+                    e["refused"] = refused
+                except TypeError:
+                    continue
+                raise AssertionError(refused)
+        """
+    )
+    lab.run().exits(0)
+    record = lab.record()
+    assert record.data == {"n": 4821, "text": "14821 and 4821.5 and x4821"}
+    assert "the pin is ***. 14821" in (record.path / "experiment_out.log").read_text()
 
 
 @pytest.mark.parametrize("way", ["skip", "prune", "fail"])
@@ -152,7 +255,7 @@ def test_the_reason_of_an_outcome_loses_it_too(lab: Lab, way: str) -> None:
     [
         "KEY: Secret[int] = 98_765_432",
         "KEY: Secret[str] = 'test'",
-        'KEY: Secret[str] = "unset"; HINT = f"{KEY} unset"',
+        'KEY: Secret[str] = "unset"; hint = f"{KEY} unset"',
         "KEY: Secret[str] = os.environ.get('THE_KEY', 'fallback')",
     ],
 )
@@ -162,7 +265,7 @@ def test_the_kept_code_loses_it_and_can_be_imported(lab: Lab, assigned: str) -> 
         import os
         from expedition import Secret
         {assigned}  # 98765432 test fallback
-        TESTED = "a test"
+        tested = "a test"
 
         def test_it(): return 5
 
@@ -170,7 +273,7 @@ def test_the_kept_code_loses_it_and_can_be_imported(lab: Lab, assigned: str) -> 
         def exp_a(e, other: Secret[str] = "not this", n: int = 3): e["n"] = test_it()
 
         @experiment.analysis
-        def look(record): print("looked", test_it(), KEY, TESTED)
+        def look(record): print("looked", test_it(), KEY, tested)
         """
     )
     lab.run("-P", "other=abcd1234").exits(0)
@@ -235,6 +338,19 @@ def test_that_of_a_child_is_nowhere_in_its_parent(lab: Lab, workers: tuple[str, 
     assert lab.record().data == {"refused": True}
 
 
+OTHER = """
+from expedition import Secret, experiment
+KEY: Secret[str] = "abcd-1234"
+URL: str = f"https://{KEY}@host"
+
+@experiment
+def exp_other(e): pass
+
+if __name__ == "__main__":
+    experiment.main()
+"""
+
+
 def test_it_is_in_no_help_and_in_no_new_file(lab: Lab) -> None:
     lab.experiment(
         """
@@ -255,7 +371,13 @@ def test_it_is_in_no_help_and_in_no_new_file(lab: Lab) -> None:
     for kind, name in (("extend", "exp_more.py"), ("config", "exp_less.yml")):
         assert main(["new", kind, name.partition(".")[0], "--from", "exp_a.py"]) == 0
         written.append((lab.path / name).read_text())
-    for text in written:
+    lab.file("exp_other.py", OTHER)
+    done = subprocess.run(
+        [sys.executable, "exp_other.py", "--help"], capture_output=True, text=True, check=True, cwd=lab.path
+    )
+    assert "https://***@host" in done.stdout
+    (lab.path / "exp_other.py").unlink()
+    for text in (*written, done.stdout):
         assert "abcd" not in text
         assert "98765432" not in text
     lab.run(path="exp_more.py").exits(0)
@@ -277,6 +399,57 @@ def test_refusals(lab: Lab) -> None:
     lab.refused("-P", "KEY=abcdefgh").says("parameter KEY must be Secret[int], but got a secret (str)").omits(
         "'abcdefgh'"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("URL: str = f'https://{KEY}@host'\n@experiment\ndef exp_a(e): pass", "URL"),
+        ("@experiment\ndef exp_a(e, dsn: str = f'pg://{KEY}@host'): pass", "dsn"),
+        (
+            "@experiment.parametrize('dsn', ['here', f'pg://{KEY}@host'])\ndef exp_a(e, dsn: str = ''): pass",
+            "dsn",
+        ),
+        ("@experiment.parametrize('dsn', [['here']])\ndef exp_a(e, dsn: list = [{'k': [KEY]}]): pass", "dsn"),
+        (
+            "from expedition.sweeps import choice, random\n"
+            "@experiment.sweep(random(1, seed=1, dsn=choice([*map(str, range(500)), KEY])))\n"
+            "def exp_a(e, dsn: str = ''): pass",
+            "the sweep",
+        ),
+    ],
+)
+def test_no_other_parameter_has_it(lab: Lab, text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEY", "abcd-1234")
+    head = "import os\nfrom expedition import Secret\nKEY: Secret[str] = os.environ['THE_KEY']\n"
+    lab.experiment(head + text)
+    lab.refused().says(f"{name} holds the text of a secret parameter", "Secret as well").omits("abcd-1234")
+    assert not (lab.path / "results").exists()
+
+
+def test_neither_has_one_of_a_child_or_of_a_further_run(lab: Lab) -> None:
+    lab.experiment("@experiment\ndef exp_b(e, url: str = ''): pass", name="exp_b.py")
+    lab.experiment(
+        """
+        from expedition import Secret
+        KEY: Secret[str] = "unset"
+
+        @experiment
+        def exp_a(e, url: str = ""):
+            e.run_child("exp_b.py", url=f"https://{KEY}@host")
+
+        @experiment.after_sweep
+        def further(sweep):
+            return [{"url": f"https://{KEY}@host"}]
+        """
+    )
+    lab.run("-P", "KEY=abcd-1234", path="exp_a.py").exits(1).says("after_sweep of exp_a failed").omits(
+        "abcd-1234"
+    )
+    record = lab.record()
+    assert record.error is not None
+    assert "url holds the text of a secret parameter" in record.error.message
+    assert "abcd-1234" not in everything(lab)
 
 
 def test_the_annotation_is_one_for_type_checkers(tmp_path: object) -> None:

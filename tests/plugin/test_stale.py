@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,52 @@ class TestCode:
         outcome.omits("exp_a.exp_a was")
         assert values(lab) == {"a=0": 4, "a=1": 5}
 
+    def test_marks_that_decide_how_a_run_ends(self, lab):
+        text = (
+            "import pytest\n{module}\n"
+            "@experiment\n{skip}\ndef exp_a(e):\n    pass\n\n"
+            "@experiment\n{xfail}\ndef exp_b(e):\n    assert False\n\n"
+            "@experiment\n{other}\ndef exp_c(e):\n    pass\n"
+        )
+        marks = {
+            "module": "",
+            "skip": "@pytest.mark.skip(reason='later')",
+            "xfail": "@pytest.mark.xfail",
+            "other": "",
+        }
+        lab.experiment(text.format(**marks))
+        lab.run().exits(0)
+        assert [record.status for record in lab.records()] == ["skipped", "done", "done"]
+        lab.experiment(text.format(**marks | {"other": "@pytest.mark.filterwarnings('ignore')"}))
+        lab.run("--resume").exits(0).says(
+            "exp_a: nothing to do", "exp_b: nothing to do", "exp_c: nothing to do"
+        )
+        lab.experiment(text.format(**marks | {"skip": "", "xfail": ""}))
+        lab.run("--resume", "--why-stale").exits(1).says("exp_a.exp_a was", "mark xfail is gone").says(
+            "exp_c: nothing to do"
+        )
+        assert [record.status for record in lab.records()] == ["done", "failed", "done"]
+        lab.experiment(
+            text.format(**marks | {"module": "pytestmark = pytest.mark.skip", "skip": "", "xfail": ""})
+        )
+        lab.run("--resume", "--why-stale").exits(0).says("mark skip is new", "3 skipped")
+
+    def test_points_that_were_chosen_by_earlier_results_stay_and_that_is_said(self, lab):
+        text = (
+            "@experiment.parametrize('a', [0, 1])\ndef exp_a(e, a: int = 0):\n    e['x'] = a + {0}\n\n"
+            "@experiment.after_sweep\ndef more(traj):\n"
+            "    return [{{'a': 10 * int(traj.res.x.values.max())}}] if len(traj) < 3 else None\n"
+        )
+        lab.experiment(text.format(7))
+        lab.run().exits(0)
+        lab.run("--resume").exits(0).says("nothing to do").omits("chosen by")
+        lab.experiment(text.format(9))
+        lab.run("--resume").exits(0).says(
+            "3 stale",
+            "exp_a: 1 point, chosen by after_sweep more from results so far, stays; only a sweep without",
+        )
+        assert values(lab) == {"a=0": 9, "a=1": 10, "a=80": 89}
+
     def test_analyses_and_functions_after_the_sweep_do_not_count(self, lab):
         text = (
             "@experiment.analysis\ndef look(run):\n    return {0}\n\n"
@@ -235,6 +283,38 @@ class TestCode:
             assert not path.is_file() or b"sesame" not in path.read_bytes(), path
 
 
+class TestSeeds:
+    def test_another_seed_makes_runs_stale(self, lab):
+        text = (
+            "@experiment.parametrize('a', {values})\n@experiment.replicate(1, paired={paired})\n"
+            "def exp_a(e, a: int = 0):\n    e['r'] = e.rng.random()\n"
+        )
+
+        def drawn(folder):
+            return {r.id: (r.seed, r.data["r"]) for r in lab.archive.runs() if r.path.is_relative_to(folder)}
+
+        def is_as_if_run_at_once():
+            (resumed,) = lab.sweeps()
+            lab.run("--archive", "fresh").exits(0)
+            fresh = {r.id: (r.seed, r.data["r"]) for r in Archive(lab.path / "fresh").runs()}
+            shutil.rmtree(lab.path / "fresh")
+            return drawn(resumed) == fresh
+
+        lab.experiment(text.format(values=[0, 1], paired=False))
+        lab.run().exits(0)
+        lab.file("pytest.ini", "[pytest]\nexperiment_seed = 7\n")
+        lab.experiment(text.format(values=[0, 1, 2], paired=False))
+        lab.run("--resume", "--where", "a != 1").exits(0).says("2 stale, 1 new")
+        lab.run("--resume", "--why-stale", "--ignore-code").exits(0).says(
+            "2 done, 1 stale", "the seed was another: experiment_seed is 7"
+        )
+        assert is_as_if_run_at_once()
+        lab.experiment(text.format(values=[0, 1, 2], paired=True))
+        lab.run("--resume", "--why-stale").exits(0).says("3 stale", "is 7, and replicates share their seeds")
+        assert is_as_if_run_at_once()
+        lab.run("--resume").exits(0).says("nothing to do")
+
+
 class TestOptions:
     def test_force_runs_all_selected_runs_again(self, lab):
         write(lab, values="[0, 1, 2]")
@@ -273,6 +353,10 @@ class TestOptions:
         outcome = lab.run("--resume-from", sweep.name, path="exp_b.py").exits(4)
         outcome.says("is no sweep of what was collected", "it is of exp_a.py::exp_a")
         lab.run("--resume-from", sweep.name, "--testing", path="exp_a.py").exits(4).says("testing mode")
+        run(lab, "--resume-from", sweep.name, "--debug-run").exits(4).says("go on with no sweep")
+        source = (lab.path / "exp_a.py").read_text(encoding="utf-8")
+        lab.file("exp_a.py", f"__DEBUG__ = True\n{source}")
+        run(lab, "--resume-from", sweep.name).exits(4).says("__DEBUG__")
         assert lab.files() == before
 
     def test_other_experiments_are_left_out(self, lab):
@@ -390,6 +474,103 @@ class TestInputs:
         lab.run("--resume", "--why-stale", path="exp_b.py").exits(0).says("which was read, was edited")
         assert lab.records(experiment="exp_b")[0].data["x"] == 6
 
+    def test_past_runs_that_are_found_by_now(self, lab):
+        text = (
+            "@experiment.parametrize('a', {values})\ndef exp_a(e, a: int = 0):\n"
+            "    assert a != 1 or {good}\n    e['x'] = a\n"
+        )
+        lab.experiment(text.format(values=[0, 1], good=False))
+        lab.experiment(
+            """
+            @experiment.parametrize("where", [None, "a < 5"])
+            def exp_b(e, results, where=None):
+                e["x"] = sum(r.data["x"] for r in results("exp_a", where))
+                try:
+                    e["c"] = len(results("exp_c"))
+                except Exception:
+                    e["c"] = 0
+            """,
+            "exp_b.py",
+        )
+        lab.run(path="exp_a.py").exits(1)
+        lab.run(path="exp_b.py").exits(0)
+        query = lab.records(experiment="exp_b")[0].inputs[-2]
+        assert (query["kind"], query["experiment"], query["status"], query["runs"]) == (
+            "query",
+            "exp_a",
+            ["done"],
+            1,
+        )
+        lab.pytest("--archive-show", "where=None").exits(0).says("results('exp_a')", "1 runs")
+        lab.run("--resume", path="exp_b.py").exits(0).says("nothing to do")
+
+        def stale(says, *, x):
+            """Both runs are stale, which is said so, and have the value `x` when they were run again."""
+            lab.run("--resume", "--why-stale", path="exp_b.py").exits(0).says("2 stale", says, "2 passed")
+            assert [record.data["x"] for record in lab.records(experiment="exp_b")] == [x, x]
+            lab.run("--resume", path="exp_b.py").exits(0).says("nothing to do")
+
+        # A run that had failed is done; the one that was done stays as it is.
+        lab.experiment(text.format(values=[0, 1], good=True))
+        lab.run("--resume", "--ignore-code", path="exp_a.py").exits(0).says("1 passed")
+        stale("results('exp_a') found 1 runs, finds 2", x=1)
+        lab.experiment(text.format(values=[0, 1, 2], good=True))
+        lab.run("--resume", "--ignore-code", path="exp_a.py").exits(0).says("1 passed")
+        stale("results('exp_a', where='a < 5') found 2 runs, finds 3", x=3)
+        # A newer sweep, and an experiment of which there was nothing
+        lab.run(path="exp_a.py").exits(0)
+        stale("results('exp_a') found 3 runs, finds 3, such as exp_a/", x=3)
+        lab.experiment("@experiment\ndef exp_c(e):\n    pass\n", "exp_c.py")
+        lab.run(path="exp_c.py").exits(0)
+        stale("results('exp_c') found 0 runs, finds 1", x=3)
+        # What is gone leaves results as they are.
+        newest = next(sweep.name for sweep in reversed(lab.sweeps()) if sweep.parent.name == "exp_a")
+        chosen = f"id == 'a=2' and sweep == '{newest}'"
+        lab.pytest("--archive-delete", "--archive-select", chosen, "--yes").exits(0)
+        lab.run("--resume", path="exp_b.py").exits(0).says(
+            "nothing to do", f"the input runs of exp_a/{newest} of 2 settled runs is not there any more"
+        )
+
+    def test_what_a_cached_function_reads(self, lab):
+        """The inputs of what is cached are those of every run that takes it, and make it count as missing."""
+        lab.experiment("@experiment\ndef exp_z(e):\n    e['x'] = int(e.input('z.txt').read_text())\n", "z.py")
+        lab.experiment(
+            """
+            @experiment.parametrize("a", [0, 1])
+            def exp_a(e, a: int = 0):
+                @e.cache.cached("inner")
+                def inner():
+                    e.log("inner is computed")
+                    return e.input("in.txt").read_text()
+
+                @e.cache.cached("outer")
+                def outer():
+                    return inner() + str(e.run_child("z.py").data["x"])
+
+                e["x"] = outer()
+            """
+        )
+        state = {"in.txt": "one", "z.txt": "1"}
+        for name, text in state.items():
+            lab.file(name, text)
+        lab.run(path="exp_a.py").exits(0)
+        first, second = lab.records()
+        assert [(one["kind"], one["path"]) for one in first.inputs] == [
+            *(("file", "in.txt"), ("code", "z.py"), ("file", "z.txt")),
+        ]
+        assert second.inputs == first.inputs
+        assert ("inner is computed" in first.log, "inner is computed" in second.log) == (True, False)
+        for name, text in (("in.txt", "two"), ("z.txt", "5"), ("in.txt", "one")):
+            state[name] = text
+            lab.file(name, text)
+            lab.run("--resume", "--why-stale", path="exp_a.py").exits(0).says("2 stale", f"input {name} was")
+            assert [record.data["x"] for record in lab.records()] == [state["in.txt"] + state["z.txt"]] * 2
+            lab.run("--resume", path="exp_a.py").exits(0).says("nothing to do")
+        # Without the file it fails as it would without the cache.
+        (lab.path / "in.txt").unlink()
+        lab.run("--resume", "--force", path="exp_a.py").exits(1)
+        assert {record.status for record in lab.records()} == {"failed"}
+
     def test_of_a_run_outside_of_a_sweep(self, tmp_path):
         (tmp_path / "in.csv").write_text("1")
         with Run.detached(tmp_path / "run") as run:
@@ -400,6 +581,73 @@ class TestInputs:
                 run.input("/dev/null")
         meta = json.loads((tmp_path / "run" / "experiment_meta.json").read_text())
         assert [one["kind"] for one in meta["inputs"]] == ["file"]
+
+
+class TestChildren:
+    """What a run calls with ``run_child`` counts as if it were its own."""
+
+    BASE = "from helper import shift\n\n@experiment\ndef exp_base(e, k: int = 1):\n    e['x'] = shift(k) + {by}\n"
+    CHILD = (
+        "from later import late\n\n@experiment.hook('before_run')\ndef prepare(e):\n    e['h'] = late() + {hook}\n\n"
+        "@experiment\ndef exp_child(e):\n    e['t'] = int(e.input('in.txt').read_text())\n"
+    )
+    PATH = "@experiment.parametrize('k', {values})\ndef exp_path(e, k: int = 0):\n    {comment}\n    e['p'] = {p}\n"
+    PARENT = (
+        "from exp_child import exp_child\nfrom expedition import experiment\n{comment}\n"
+        "kid = experiment.extend('base.py', params={{'k': {k}}})\n\n"
+        "@experiment.parametrize('a', {values})\ndef exp_p(e, a: int = 0):\n"
+        "    child = e.run_child(exp_child)\n"
+        "    e['all'] = [child.data['t'], child.data['h'], e.run_child(kid).data['x'],\n"
+        "                e.run_child('sub/path.py').data['p']]\n"
+    )
+
+    def write(self, lab, **values):
+        given = {"by": 0, "hook": 0, "p": 0, "k": 1, "values": [0], "comment": "", **values}
+        lab.file("helper.py", HELPER.format(by=given.get("shift", 0), other=given.get("other", 0)))
+        lab.file("later.py", f"def late():\n    return {given.get('late', 0)}\n")
+        lab.experiment(self.BASE.format(**given), "base.py")
+        lab.experiment(self.CHILD.format(**given), "exp_child.py")
+        lab.experiment(self.PATH.format(**given), "sub/path.py")
+        lab.file("in.txt", str(given.get("input", 0)))
+        lab.file("exp_p.py", self.PARENT.format(**given))
+
+    def test_their_code_and_inputs_make_the_parent_stale(self, lab):
+        def resume(*options):
+            for module in ("helper", "later", "exp_child"):
+                sys.modules.pop(module, None)
+            return lab.run("--resume", *options, path="exp_p.py::exp_p").exits(0)
+
+        self.write(lab)
+        resume("-n1")
+        parent = lab.record()
+        assert parent.data["all"] == [0, 0, 1, 0]
+        assert [(one["kind"], one["path"]) for one in parent.inputs] == [
+            *(("code", name) for name in ("exp_child.py", "later.py")),
+            *(("file", "in.txt"), ("code", "base.py"), ("code", "helper.py"), ("code", "sub/path.py")),
+        ]
+        lab.pytest("--archive-show", parent.id).exits(0).says("sub/path.py", "code")
+        # What no run is computed with
+        self.write(lab, comment="# a comment\n")
+        resume().says("nothing to do", "1 done")
+        self.write(lab, values=[0, 1])
+        resume().says("1 done, 1 new")
+        state: dict[str, object] = {"values": [0, 1]}
+        for change, says, found in (
+            ({"input": 10}, "input in.txt was", [10, 0, 1, 0]),
+            ({"hook": 20}, "exp_child.py, code of a child, was", [10, 20, 1, 0]),
+            ({"late": 1}, "later.py, code of a child, was", [10, 21, 1, 0]),
+            ({"by": 30}, "base.py, code of a child, was", [10, 21, 31, 0]),
+            ({"shift": 4}, "helper.py, code of a child, was", [10, 21, 35, 0]),
+            ({"k": 2}, "constant exp_p.kid", [10, 21, 36, 0]),
+            ({"p": 40}, "sub/path.py, code of a child, was", [10, 21, 36, 40]),
+        ):
+            state |= change
+            self.write(lab, **state)
+            resume("--why-stale").says("2 stale", says)
+            assert [record.data["all"] for record in lab.records()] == [found, found]
+            resume().says("nothing to do", "2 done")
+        self.write(lab, **state | {"p": 50})
+        resume("--ignore-code").says("nothing to do", "2 done")
 
 
 class TestKills:

@@ -20,13 +20,13 @@ def test_block_by_block_is_as_in_one_piece(
 ) -> None:
     folder = tmp_path_factory.mktemp("masked")
     file = folder / "log"
-    mask = Mask(["abab", "babcabc", "ccc c"])
+    mask = Mask(["abab", "babcabc", "ccc c", 1212])
     monkeypatch.setattr(masking, "_BLOCK", block)
     if way == "over":
         monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
 
     @settings(max_examples=150, deadline=None)
-    @given(st.text("abc ", max_size=60))
+    @given(st.text("abc 12.", max_size=60) | st.text("12. ", max_size=12))
     def check(text: str) -> None:
         file.write_text(text, encoding="utf-8")
         mask.file(file)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from expedition.cli.main import main as expedition
 from tests.durability.laboratory import Laboratory
 from tests.plugin.conftest import lab  # noqa: F401 - a fixture
 
 EXPERIMENT = '''
 """Everything that a file of an archive can say."""
+import os
+import signal
 import numpy as np
 import pandas as pd
+from PIL import Image
 from datetime import datetime, UTC
 from fractions import Fraction
 from expedition import Secret, experiment
@@ -23,7 +28,7 @@ SIZE: int = 3  # how many
 KEY: Secret[str] = "a-secret-of-the-suite"
 
 @experiment(tags=["paper"])
-@experiment.parametrize("alpha", [0.1, 1.0])
+@experiment.parametrize("alpha", [0.1, 1.0])  # and 2.0 later
 def exp_all(e, alpha: float = 1.0, kind: str = "a"):
     """Records everything that can be recorded."""
     print("hello", alpha)
@@ -39,7 +44,12 @@ def exp_all(e, alpha: float = 1.0, kind: str = "a"):
     for i in range(4):
         e.track("fold/rmse", alpha * i)
         e.track("field", np.full(200, i * alpha))
+    e.track("picture", Image.new("L", (2, 2), int(alpha)))
     e.commit("notes/a.txt", "text")
+    if alpha > 1:
+        file = e.open("unfinished.txt", "w")
+        print("half of", file=file, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     e.annotate("scores/mean", "mean score", unit="m")
     e.derived("double", 2 * alpha)
     e.tag(f"kind-{kind}")
@@ -63,18 +73,24 @@ def exp_child(e, depth: int = 1):
 
 
 def make_archive(folder: Path) -> None:
-    """Run a sweep of two runs with a child and a summary, then another of which one run is deleted."""
+    """Run a sweep of two runs with a child and a summary, then another of which one run is deleted.
+
+    The first sweep grows, the run that failed is tried again, and the new one dies with an artifact open.
+    """
     project = Laboratory(folder / "lab")
     project.write("exp_all.py", EXPERIMENT)
     project.write("exp_child.py", CHILD)
     project.pytest("--experiments", "exp_all.py", "--note", "from the command line", "--tag", "cli").exits(1)
+    project.write("exp_all.py", EXPERIMENT.replace("1.0])  # and 2.0 later", "1.0, 2.0])"))
+    project.pytest("--experiments", "exp_all.py", "--resume", "--ignore-code").exits(-signal.SIGKILL)
     for depth in (1, 3):
         project.pytest("--experiments", "exp_child.py", "-P", f"depth={depth}").exits(0)
-    project.pytest("--archive-delete", "--archive-select", "depth == 3", "--yes").exits(0)
-    project.pytest(
-        "--archive-modify", "set data.scores.mean=0.3", "--archive-select", "alpha == 0.1", "--yes"
-    ).exits(0)
-    project.pytest("--archive-list").exits(0)
+    for words in (
+        ("delete", "--select", "depth == 3", "--yes"),
+        ("modify", "set data.scores.mean=0.3", "--select", "alpha == 0.1", "--yes"),
+        ("list",),
+    ):
+        assert expedition(["archive", *words, "--archive", str(folder / "lab" / "results")]) == 0
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,7 +142,11 @@ def odd_values(outside: str) -> list[Any]:
         {"$": "masked", "fill": None, "hard": False, "data": 5, "mask": "x"},
         {"$": "bin", "o": 2**62, "d": "<f8", "sh": [2**40], "crc": "00000000"},
         {"$": "bin", "o": -1, "d": "|O", "sh": [3], "crc": "00000000"},
-        {"$": "file", "file": away},
+        *(
+            {"$": "file", "file": name}
+            for name in (away, "data/series/\0.png", "data/series/\ud800.png", "data/series/a/../../../b.png")
+        ),
+        {"$": "bin", "o": 0, "d": "<f8", "sh": [4 << 30], "crc": "00000000"},
         {"value": {"$": "str", "v": "!!"}, "type": 5},
         {"name": 1, "namespace": 2},
         {"type": 1, "message": 2, "traceback": None},
@@ -163,9 +169,41 @@ def mutate(files: dict[str, bytes], seed: int, kinds: Sequence[str] | None, work
     ending = generator.choice(endings)
     place = generator.choice([name for name in fitting if _ending(name) == ending])
     if kind == "node":
-        return Mutation(place, b"", kind, generator.choice(NODES))
+        # A trajectory may be a link to another disk.
+        nodes = [node for node in NODES if node != "link out" or not place.endswith(".h5")]
+        return Mutation(place, b"", kind, generator.choice(nodes))
     content, what = _MAKERS[kind](files[place], generator, values)
     return Mutation(place, content, kind, what)
+
+
+def mutate_zip(content: bytes, seed: int, work: Path) -> Mutation:
+    """Return the mutation of a zip that a number stands for.
+
+    Its bytes are changed, or one of its members, or its bytes when it was packed by another method.
+    """
+    if seed % 3 == 0:
+        return mutate({"": content}, seed, ("bytes",), work)
+    generator = random.Random(seed)
+    with zipfile.ZipFile(io.BytesIO(content)) as source:
+        members = {info.filename: source.read(info) for info in source.infolist() if not info.is_dir()}
+    if seed % 3 == 1:
+        kind = generator.choice(("text", "member", "line"))
+        change = mutate(members, seed, (kind,), work)
+        members[change.place] = change.content
+        return Mutation("", _packed(members, zipfile.ZIP_DEFLATED), kind, f"{change.place}: {change.what}")
+    method = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)[seed // 3 % 2]
+    data = bytearray(_packed(members, method))
+    for _ in range(20):  # in what is packed; the directory stands at the end
+        data[generator.randrange(len(data) // 2)] ^= 1 << generator.randrange(8)
+    return Mutation("", bytes(data), "bytes", f"packed by method {method}, and 20 bits changed")
+
+
+def _packed(members: dict[str, bytes], method: int) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as target:
+        for name, content in members.items():
+            target.writestr(zipfile.ZipInfo(name), content, method)
+    return sink.getvalue()
 
 
 def _ending(name: str) -> str:

@@ -26,7 +26,7 @@ from expedition import Archive, RunRecord
 from expedition.archive.rows import RunRow
 from expedition.cli.main import main as expedition
 from expedition.errors import ExpeditionError
-from tests.security.mutations import Mutation, mutate
+from tests.security.mutations import Mutation, mutate, mutate_zip
 from tests.trajectory.reading import read_everything
 
 MEMORY = 2 << 30
@@ -355,7 +355,7 @@ def content_of(root: Path) -> dict[str, bytes]:
 def main() -> None:
     """Read the archive `source` once for each of `seeds`, changed by it; print a line of JSON for each that went wrong.
 
-    The last line says how many were tried. Of an order with `kinds` only mutations of these kinds are made.
+    The last line says how many were tried. Of a folder only mutations of the `kinds` of the order are made.
     """
     order = json.load(sys.stdin)
     warnings.simplefilter("ignore")
@@ -380,7 +380,10 @@ def main() -> None:
         shutil.rmtree(out)
         out.mkdir()
         os.chdir(out)
-        change = mutate(original or {"": root.read_bytes()}, seed, order.get("kinds"), work)
+        if original:
+            change = mutate(original, seed, order["kinds"], work)
+        else:
+            change = mutate_zip(root.read_bytes(), seed, work)
         print(f"{seed} {change.kind} {change.place}: {change.what}"[:300], file=sys.stderr, flush=True)
         with mutated(root, change):
             before = content_of(root) if root.is_dir() else {}

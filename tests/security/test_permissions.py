@@ -1,4 +1,4 @@
-"""Files are made as the umask of the user says, none can be written by everybody, and none goes through a link."""
+"""Files are made as the umask of the user says, nobody is given more than it leaves, and none goes through a link."""
 
 from __future__ import annotations
 
@@ -62,18 +62,26 @@ def test_what_is_made_follows_the_umask(laboratory: Laboratory, umask: int) -> N
         assert not any(info.external_attr >> 16 & 0o7022 for info in packed.infolist())
 
 
-def test_nothing_is_world_writable_whatever_the_umask(laboratory: Laboratory) -> None:
-    """With a umask of 0 everything is as the user asked for; nothing gets more than a file or folder needs."""
+def test_nobody_is_given_more_than_a_file_or_folder_needs(laboratory: Laboratory) -> None:
+    """A umask of 0 shows what is asked of the system: to read and write files, and to enter folders, no more.
+
+    What others may not write with the usual umask of 022 they could not write if there were no archive at all.
+    """
     laboratory.write("exp_a.py", EXPERIMENT)
     before = os.umask(0)
     try:
         laboratory.run().exits(0)
+        asked = modes(laboratory.path / "results")
+        os.umask(0o022)
+        laboratory.run("--resume", "-P", "alpha=3").exits(0)
     finally:
         os.umask(before)
-    for name, mode in modes(laboratory.path / "results").items():
-        path = laboratory.path / "results" / name
-        assert mode & 0o7000 == 0, name
-        assert path.is_dir() or not mode & 0o111, f"{name} can be executed"
+    for name, mode in asked.items():
+        needed = 0o777 if (laboratory.path / "results" / name).is_dir() else 0o666
+        assert mode & ~needed == 0, f"{name} has {mode:o}"
+    made = {name: mode for name, mode in modes(laboratory.path / "results").items() if name not in asked}
+    assert any(name.endswith("experiment_meta.json") for name in made)
+    assert {name: oct(mode) for name, mode in made.items() if mode & 0o022} == {}
 
 
 def test_a_temporary_name_that_somebody_has_put_there_is_not_followed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.durability.laboratory import Laboratory
 
 SECRET = "s3cr3t-\"ü'-\\-of-the-suite"
 PARTS = ("s3cr3t", "of-the-suite")
+LOGGED = ("-o", "log_cli=true", "-o", "log_file=run.log")
 
 EXPERIMENT = """
 import logging, os, sys, warnings
@@ -38,6 +39,10 @@ def deep(key, end):
     if end != "dies":  # nobody is left to mask what went past Python
         os.write(2, f"low {{key}}\\n".encode())
     logging.getLogger("x").error("logged %s", key)
+    try:
+        raise Odd(key)
+    except Odd:
+        logging.getLogger("x").exception("caught", stack_info=True)
     warnings.warn(f"warned {{key}}")
     if end == "raises":
         raise Odd(key) from ValueError(f"because of {{key}}")
@@ -61,6 +66,17 @@ def exp_a(e, end: str):
     except TypeError as error:
         e["refused"] = str(error)
     deep(e.KEY, end)
+
+@experiment.after_sweep
+def summed(sweep, e):
+    print("summed", KEY)
+    e.log(f"summed {{KEY}}")
+    logging.getLogger("x").error("summed %s", KEY)
+    try:
+        e["key"] = KEY
+    except TypeError:
+        e["refused"] = True
+    raise Odd(KEY)
 """
 
 
@@ -125,7 +141,7 @@ def test_no_sink_has_it(laboratory: Laboratory, workers: str) -> None:
         subprocess.run(["git", *words], cwd=laboratory.path, check=True, capture_output=True)
     laboratory.write("exp_a.py", EXPERIMENT.format(value=repr(SECRET)))  # it is in the diff now
     shown = [
-        laboratory.run(workers, "-l", "-rA", "--tb=long", "--junitxml=junit.xml", "--durations=5")
+        laboratory.run(workers, "-l", "-rA", "--tb=long", "--junitxml=junit.xml", "--durations=5", *LOGGED)
         .exits(1)
         .text,
         laboratory.pytest("--archive-list", "--archive-columns", "id,status,error,KEY,tags").exits(0).text,
@@ -135,6 +151,7 @@ def test_no_sink_has_it(laboratory: Laboratory, workers: str) -> None:
         laboratory.pytest("--archive-export", "folder", "--archive-output", "plain", "--all").exits(0).text,
         laboratory.pytest("--archive-export", "csv", "--archive-output", "runs.csv", "--all").exits(0).text,
     ]
+    assert "after_sweep of exp_a failed" in shown[0]
     ids = list(laboratory.records())
     assert len(ids) == 3
     for name in ids:
@@ -146,6 +163,11 @@ def test_no_sink_has_it(laboratory: Laboratory, workers: str) -> None:
             laboratory.pytest("--archive-show", record.path, "--archive-format", "json").exits(0).text
         )
     assert (laboratory.path / "junit.xml").is_file()
+    if workers == "-n0":
+        assert "odd ***" in (laboratory.path / "run.log").read_text(encoding="utf-8")
+    (summary,) = laboratory.path.glob("results/exp_a/*/summary")
+    assert '"refused": true' in (summary / "experiment_data.json").read_text(encoding="utf-8")
+    assert "summed ***" in (summary / "experiment_out.log").read_text(encoding="utf-8")
     diffs = list((laboratory.path / "results").rglob("git.diff"))
     assert diffs
     assert all("KEY" in diff.read_text(encoding="utf-8") for diff in diffs)

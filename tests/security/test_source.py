@@ -101,6 +101,19 @@ MODULES = frozenset(
 """Modules that nothing of the package imports."""
 
 
+OPENED = {
+    ("archive/schemas.py", "read_bytes"): "a file of the package",
+    ("archive/notebook.py", "read_text"): "a copy of sources that was looked for, and is a file",
+    ("plugin/launch.py", "read_text"): "what the program wrote that called pytest",
+    ("plugin/sweeps.py", "read_bytes"): "a file of the project, which was imported",
+    ("plugin/child_code.py", "read_bytes"): "a file of the project, which was imported",
+    ("plugin/experiment_codes.py", "read_bytes"): "files of the project, which were imported",
+}
+"""Readings without `open_plain`, by file and call, with the reason why no archive of others is read."""
+READERS = ("archive", "reporting", "plugin")
+"""Parts of the package that read files of an archive. Those of trajectories open them with HDF5, after a look."""
+
+
 class Finding(NamedTuple):
     """A call that is looked for, and where it stands."""
 
@@ -154,6 +167,21 @@ def findings(tree: ast.AST, file: str) -> Iterator[Finding]:
                     yield Finding(file, f"import {name}", node.lineno)
 
 
+def openings(tree: ast.AST, file: str) -> Iterator[Finding]:
+    """Yield every opening for reading that would wait for a pipe, and follow a link."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        call = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        is_method = isinstance(node.func, ast.Attribute)
+        arguments = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
+        modes = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        if (is_method and call in ("read_bytes", "read_text")) or (
+            call == "open" and (not is_method or modes) and not any(set(mode) & set("wxa") for mode in modes)
+        ):
+            yield Finding(file, call, node.lineno)
+
+
 def all_findings() -> list[Finding]:
     """Of every file of the package."""
     found: list[Finding] = []
@@ -169,6 +197,20 @@ def test_nothing_that_is_read_becomes_code() -> None:
     assert not new, "a call that is allowed nowhere, or a reason is missing in ALLOWED"
     idle = ALLOWED.keys() - {(finding.file, finding.call) for finding in found}
     assert not idle, "an exception that nothing needs any more"
+
+
+def test_files_of_an_archive_are_opened_as_plain_files() -> None:
+    found = [
+        finding
+        for part in READERS
+        for path in sorted((PACKAGE / part).rglob("*.py"))
+        for finding in openings(ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).as_posix())
+    ]
+    new = [finding for finding in found if (finding.file, finding.call) not in OPENED]
+    assert not new, "use open_plain or read_plain, or say in OPENED why not"
+    assert not OPENED.keys() - {(finding.file, finding.call) for finding in found}, "a reason nothing needs"
+    for text in ("open(path)", "open(path, 'rb')", "path.open('rb')", "path.read_text()", "p.read_bytes()"):
+        assert list(openings(ast.parse(text), "x.py")), text
 
 
 @pytest.mark.parametrize(

@@ -398,8 +398,8 @@ def test_a_closed_trajectory_takes_none(path: Path) -> None:
 
 def test_notes_are_refused_where_nothing_can_be_written(sweep: SweepBuilder, monkeypatch: Any) -> None:
     """An error of the system is one; nothing is half done."""
-    monkeypatch.setattr("os.open", _refuse)
     with Trajectory.open(sweep.path) as traj:
+        monkeypatch.setattr("os.open", _refuse)
         with pytest.raises(PermissionError):
             traj.link("best", "rmse/mean")
         assert traj.links == {}

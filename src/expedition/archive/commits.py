@@ -14,7 +14,7 @@ from expedition.archive.recovery import line_of, look_at, recover
 from expedition.archive.sweep import SweepFolder
 from expedition.recording import layout, outcomes
 from expedition.recording.journal import parse_line
-from expedition.recording.plain_files import open_plain
+from expedition.recording.plain_files import LARGEST_JSON, open_plain, plain_lines
 
 _COMMIT_MEMBERS = {"index", "attempt", "key", "status", "start", "stop", "worker", "seed", "error", "data"}
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -290,7 +290,9 @@ def read_mark(path: str | os.PathLike[str], known: Mark | None = None) -> Mark:
     Raises `ChangedError` when it no longer begins with what `known` stands for.
     """
     known = known or Mark()
-    size, crc, rest = 0, 0, b""
+    size, crc = 0, 0
+    rest: list[bytes] = []
+    waiting = 0
     try:
         stream = open_plain(path)  # closed below, and absence is no error
     except FileNotFoundError:
@@ -308,26 +310,28 @@ def read_mark(path: str | os.PathLike[str], known: Mark | None = None) -> Mark:
         while block := stream.read(_BLOCK):
             cut = block.rfind(b"\n") + 1
             if cut:
-                crc = zlib.crc32(block[:cut], zlib.crc32(rest, crc))
-                size, rest = size + len(rest) + cut, block[cut:]
-            else:
-                rest += block
-    return Mark(size, crc, rest)
+                for part in (*rest, block[:cut]):
+                    crc = zlib.crc32(part, crc)
+                size, rest, waiting = size + waiting + cut, [], 0
+            rest.append(block[cut:])
+            waiting += len(block) - cut
+            if waiting > LARGEST_JSON:  # no line is so large; what is behind it does not count
+                return Mark(size, crc)
+    return Mark(size, crc, b"".join(rest))
 
 
 def _lines(path: str, start: Mark, end: Mark | None) -> Iterator[bytes]:
     """Yield the lines between two marks, and the torn one behind them; to the end of the file without `end`."""
     with open_plain(path) as stream:
         stream.seek(start.size)
-        if end is None:
-            yield from stream
-            return
-        left = end.size - start.size
-        while left > 0:
-            line = stream.readline()
-            left -= len(line)
+        left = None if end is None else end.size - start.size
+        for line in plain_lines(stream) if left != 0 else ():
             yield line
-    if end.torn:
+            if left is not None:
+                left -= len(line)
+                if left <= 0:
+                    break
+    if end is not None and end.torn:
         yield end.torn
 
 

@@ -24,6 +24,7 @@ from expedition.errors import ArtifactError, DamagedError
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import check_name
 from expedition.recording.files import dump_pretty, replace_file
+from expedition.recording.plain_files import open_plain
 from expedition.recording.store import flatten, nest
 from expedition.values import dumps
 
@@ -183,7 +184,7 @@ def _measured(folder: Path) -> Any:
             return entry
         with (
             contextlib.suppress(OSError, ArtifactError),
-            open(folder / check_name(entry["name"]), "rb") as file,
+            open_plain(folder / check_name(entry["name"])) as file,
         ):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"name": entry["name"], "size": file.tell(), "sha256": digest, "kind": "file"}

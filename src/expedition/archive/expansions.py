@@ -17,7 +17,7 @@ from expedition.authoring.parameters import MISSING, Parameter
 from expedition.errors import DamagedError, ExperimentError, UnstorableError, near_matches
 from expedition.recording import layout
 from expedition.recording.journal import append_line, parse_line
-from expedition.recording.plain_files import open_plain
+from expedition.recording.plain_files import open_plain, plain_lines
 from expedition.values import decode, encode
 
 _BUILTINS = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None)}
@@ -62,7 +62,7 @@ def read_expansions(sweep: Path, *, start: int = 0, end: int | None = None) -> t
     with stream:
         stream.seek(start)
         position = start
-        for line in stream:
+        for line in plain_lines(stream):
             if not line.endswith(b"\n") or (end is not None and position + len(line) > end):
                 break  # somebody is writing it at the moment
             place = f"{path} at byte {position}"

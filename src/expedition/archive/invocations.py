@@ -15,11 +15,11 @@ OF_SWEEP = ("sources", "import_paths")
 def invocations_in(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number and content of the good lines of ``invocations.jsonl`` that begin an invocation, first to last.
 
-    Lines of further generations of one are left out: they repeat what its first line says.
+    Lines of further generations of one are left out: they repeat what its first line says. So are those of workers.
     """
     for number, line in enumerate(content.splitlines(keepends=True)):
         parsed = parse_line(line)
-        if parsed is not None and "generation" not in parsed:
+        if parsed is not None and "generation" not in parsed and "worker" not in parsed:
             yield number, parsed
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from expedition.recording.plain_files import open_plain
+
 _BLOCK = 1 << 16
 
 LONGEST = 1 << 20
@@ -22,9 +24,10 @@ def read_last_lines(file: Path, count: int, *, most: int = LONGEST) -> LastLines
     """Return the last `count` lines of a UTF-8 file; bytes that are no UTF-8 are ``\\ufffd``.
 
     The file is read in blocks. Of more than `most` bytes the last are returned: then the first line begins with the
-    number of its bytes that are missing. Raises `FileNotFoundError` and other errors of the operating system.
+    number of its bytes that are missing. Raises `FileNotFoundError` and other errors of the operating system,
+    `DamagedError` for what is no file.
     """
-    with open(file, "rb") as stream:
+    with open_plain(file) as stream:
         end = start = stream.seek(0, 2)
         least = max(0, end - most)
         tail = b""

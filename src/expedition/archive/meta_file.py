@@ -95,6 +95,8 @@ def parse_json(text: bytes, path: Path) -> dict[str, Any]:
     """Return the JSON object that the file `path` holds. Raises `DamagedError` naming the file."""
     try:
         content = json.loads(text, parse_constant=_no_constant)
+    except MemoryError:
+        raise DamagedError(f"{path} cannot be read: it takes more memory than there is") from None
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: {error}") from None
     if not isinstance(content, dict):

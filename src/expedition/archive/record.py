@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +20,7 @@ from expedition.archive.series import SeriesReader
 from expedition.errors import DamagedError, RecordNotFoundError
 from expedition.recording import layout, outcomes
 from expedition.recording.artifacts import check_name
+from expedition.recording.plain_files import open_plain
 from expedition.recording.store import flatten, nest
 from expedition.values import decode
 
@@ -241,7 +243,9 @@ class RunRecord:
         """Whether the journal says of any stored value; quicker to know than what it leads to."""
         try:
             return b'"e":"store"' in self._files.read(layout.JOURNAL_FILE)
-        except (OSError, DamagedError):
+        except DamagedError:  # one that is too large to be read at once
+            return True
+        except OSError:
             return False
 
     def _kept_by_journal(self) -> dict[str, Any] | None:
@@ -328,7 +332,10 @@ class RunRecord:
     def log(self) -> str:
         """What the run printed, warned and logged, as a whole; of a long one see `last_lines` and `log_file`."""
         path = self.log_file
-        return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
+        if path is None:
+            return ""
+        with io.TextIOWrapper(open_plain(path), encoding="utf-8", errors="replace") as stream:
+            return stream.read()
 
     @property
     def log_file(self) -> Path | None:

@@ -12,6 +12,8 @@ from typing import Any, Self, TypeGuard
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout
+from expedition.recording.journal import read_journal
+from expedition.recording.plain_files import read_plain
 
 
 class RecordedCodes:
@@ -28,7 +30,7 @@ class RecordedCodes:
         lines: Iterable[Mapping[str, Any]],
         read_source: Callable[[str], bytes],
     ) -> None:
-        """`lines` are those of the invocations, first to last; `read_source` reads a copy of the sources."""
+        """`lines` are all of ``invocations.jsonl``, first to last; `read_source` reads a copy of the sources."""
         self._read_source = read_source
         self._parts: dict[str, dict[str, str]] = {}
         self._sources: dict[str, dict[str, str]] = {}
@@ -57,9 +59,9 @@ class RecordedCodes:
             path = Path(os.path.realpath(folder / file))
             if not path.is_relative_to(folder):
                 raise DamagedError(f"{file} lies outside of {folder}")
-            return path.read_bytes()
+            return read_plain(path)
 
-        return cls(sweep.manifest, sweep.invocations(), read)
+        return cls(sweep.manifest, read_journal(sweep.path / layout.INVOCATIONS_FILE), read)
 
     def parts(self, digest: str) -> Mapping[str, str] | None:
         """Return the parts of the code with a digest, None where the sweep does not tell them."""

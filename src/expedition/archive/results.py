@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -110,12 +111,20 @@ class _Sweep:
 class ResultFinder:
     """Finds runs of one archive for others to build on.
 
-    Manifests are read once; sweeps that are new are found at every search.
+    Manifests are read once; sweeps that are new are found at every search. With `is_still` the archive counts as
+    unchanged since the first search, so that many of them cost little.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_still: bool = False) -> None:
         self.root = root
         self._known: dict[Path, _Sweep | None] = {}
+        self._folders: Callable[[], list[Path]] = self._sweep_folders
+        self._is_still = is_still
+        self._last: tuple[tuple[_Sweep, ...], list[RunRow]] = (), []
+        self._rows, self._planned = _rows, _planned
+        if is_still:
+            self._folders = lru_cache(self._folders)
+            self._rows, self._planned = lru_cache(maxsize=64)(_rows), lru_cache(maxsize=None)(_planned)
 
     def find(
         self,
@@ -150,11 +159,10 @@ class ResultFinder:
         statuses = _statuses(status, asked)
         found = self._of_experiment(experiment, asked, besides)
         allowed = [one for one in found if one.path != besides and (testing or not one.testing)]
-        chosen, rows = _chosen(allowed, sweep)
+        chosen, rows = self._chosen(allowed, sweep)
         if not chosen:
-            raise RecordNotFoundError(f"{asked}: {_no_sweep(found, allowed, sweep, besides)}")
-        among = ArchiveNames(lambda: (row.names for row in rows))
-        kept = _matching([row.join(among) for row in rows], where, asked)
+            raise RecordNotFoundError(f"{asked}: {self._no_sweep(found, allowed, sweep, besides)}")
+        kept = _matching(self._joined(tuple(chosen), rows), where, asked)
         kept = [row for row in kept if statuses is None or row.status in statuses]
         if sweep == "all":
             latest: dict[str, RunRow] = {}
@@ -170,6 +178,16 @@ class ResultFinder:
                 f"{_there_is(rows, chosen, allowed)}"
             )
         return PastResults(kept, asked)
+
+    def _joined(self, chosen: tuple[_Sweep, ...], rows: Sequence[RunRow]) -> list[RunRow]:
+        """The runs of the sweeps that were chosen, each knowing the names that any of them has."""
+        if self._is_still and self._last[0] == chosen:
+            return self._last[1]
+        among = ArchiveNames(lambda: (row.names for row in rows))
+        joined = [row.join(among) for row in rows]
+        if self._is_still:
+            self._last = chosen, joined
+        return joined
 
     def _of_experiment(self, experiment: str, asked: str, besides: Path | None) -> list[_Sweep]:
         if not self.root.is_dir():
@@ -193,7 +211,7 @@ class ResultFinder:
 
     def _sweeps(self) -> list[_Sweep]:
         found = []
-        for path in Archive(self.root).sweep_folders():
+        for path in self._folders():
             # The folder of debug runs is one name for many sweeps.
             if path not in self._known or path.name == layout.DEBUG_FOLDER:
                 self._known[path] = _read(path)
@@ -201,6 +219,68 @@ class ResultFinder:
             if one is not None:
                 found.append(one)
         return sorted(found, key=lambda one: (one.created, one.name))
+
+    def _sweep_folders(self) -> list[Path]:
+        return list(Archive(self.root).sweep_folders())
+
+    def _chosen(self, allowed: Sequence[_Sweep], sweep: str) -> tuple[list[_Sweep], list[RunRow]]:
+        """The sweeps that are meant, and their runs."""
+        if sweep == "latest":
+            for one in reversed(allowed):
+                if not one.debug and not one.repeats:
+                    rows = self._rows(one)
+                    if not self._open_runs(one, rows):
+                        return [one], rows
+            return [], []
+        if sweep == "all":
+            chosen = [one for one in allowed if not one.debug and not self._is_at_work(one)]
+        else:
+            chosen = [one for one in allowed if one.name == sweep]
+        return chosen, [row for one in chosen for row in self._rows(one)]
+
+    def _open_runs(self, sweep: _Sweep, rows: Sequence[RunRow]) -> int:
+        """How many runs of the design have not ended: begun or not, or nobody can tell."""
+        return self._planned(sweep) - sum(row.status in _ENDED for row in rows)
+
+    def _is_at_work(self, sweep: _Sweep) -> bool:
+        """Whether an invocation has runs of it to do."""
+        if not is_held(sweep.path / layout.JOURNALS_FOLDER / "invocation.lock"):
+            return False
+        open_ones = (outcomes.PENDING, outcomes.RUNNING, outcomes.UNKNOWN)
+        begun = sum(row.status not in open_ones for row in self._rows(sweep))
+        return begun != self._planned(sweep)
+
+    def _no_sweep(
+        self, found: Sequence[_Sweep], allowed: Sequence[_Sweep], sweep: str, besides: Path | None
+    ) -> str:
+        names = [one.name for one in allowed]
+        if names and sweep not in ("latest", "all"):
+            return f"it has no sweep {sweep!r}{near_matches(sweep, names)}; sweeps: {_listed(names)}"
+        left_out = [
+            *(["that of this run itself"] if any(one.path == besides for one in found) else []),
+            *(["some in testing mode"] if any(one.testing for one in found) else []),
+            *(["debug runs, which sweep='debug' finds"] if any(one.debug for one in allowed) else []),
+        ]
+        partial = [one for one in allowed if not one.debug]
+        left_out += [f"{one.name}, {self._why_partial(one)}" for one in partial[-_SHOWN:]]
+        if len(partial) > _SHOWN:
+            left_out.append(f"{len(partial) - _SHOWN} earlier ones that are not whole, either")
+        remedy = ""
+        if partial:
+            can_go_on = any(not one.repeats and not self._is_at_work(one) for one in partial[-_SHOWN:])
+            complete = "complete one with --resume, or " if can_go_on else ""
+            remedy = f"; {complete}name the one that is meant: sweep={partial[-1].name!r}"
+            remedy += ", or sweep='all' for the runs of all of them" if sweep == "latest" else ""
+        return f"it has no sweep but {' and '.join(left_out)}{remedy}" if left_out else "it has no sweep"
+
+    def _why_partial(self, sweep: _Sweep) -> str:
+        """Why a sweep is not taken unless it is named."""
+        if sweep.repeats:
+            return "which repeats past runs"
+        if self._is_at_work(sweep):
+            return "which an invocation has not finished"
+        number = self._open_runs(sweep, self._rows(sweep))
+        return f"of which {number} of {self._planned(sweep)} runs have not ended"
 
 
 def _read(path: Path) -> _Sweep | None:
@@ -236,38 +316,13 @@ def _statuses(status: str | Sequence[str] | None, asked: str) -> frozenset[str] 
     return found
 
 
-def _chosen(allowed: Sequence[_Sweep], sweep: str) -> tuple[list[_Sweep], list[RunRow]]:
-    """The sweeps that are meant, and their runs."""
-    if sweep == "latest":
-        for one in reversed(allowed):
-            if not one.debug and not one.repeats:
-                rows = _rows(one)
-                if not _open_runs(one, rows):
-                    return [one], rows
-        return [], []
-    if sweep == "all":
-        chosen = [one for one in allowed if not one.debug and not _is_at_work(one)]
-    else:
-        chosen = [one for one in allowed if one.name == sweep]
-    return chosen, [row for one in chosen for row in _rows(one)]
-
-
 def _rows(sweep: _Sweep) -> list[RunRow]:
     return list(Archive(sweep.path).rows())
 
 
-def _open_runs(sweep: _Sweep, rows: Sequence[RunRow]) -> int:
-    """How many runs of the design have not ended: begun or not, or nobody can tell."""
-    return len(SweepFolder.open(sweep.path).entries) - sum(row.status in _ENDED for row in rows)
-
-
-def _is_at_work(sweep: _Sweep) -> bool:
-    """Whether an invocation has runs of it to do."""
-    if not is_held(sweep.path / layout.JOURNALS_FOLDER / "invocation.lock"):
-        return False
-    open_ones = (outcomes.PENDING, outcomes.RUNNING, outcomes.UNKNOWN)
-    begun = sum(row.status not in open_ones for row in _rows(sweep))
-    return begun != len(SweepFolder.open(sweep.path).entries)
+def _planned(sweep: _Sweep) -> int:
+    """How many runs its design has, with those that were added."""
+    return len(SweepFolder.open(sweep.path).entries)
 
 
 def _matching(rows: Sequence[RunRow], where: str | None, asked: str) -> list[RunRow]:
@@ -284,38 +339,6 @@ def _matching(rows: Sequence[RunRow], where: str | None, asked: str) -> list[Run
     except ExperimentError as error:
         raise ExperimentError(f"{asked}: where={error}") from None
     return kept
-
-
-def _no_sweep(found: Sequence[_Sweep], allowed: Sequence[_Sweep], sweep: str, besides: Path | None) -> str:
-    names = [one.name for one in allowed]
-    if names and sweep not in ("latest", "all"):
-        return f"it has no sweep {sweep!r}{near_matches(sweep, names)}; sweeps: {_listed(names)}"
-    left_out = [
-        *(["that of this run itself"] if any(one.path == besides for one in found) else []),
-        *(["some in testing mode"] if any(one.testing for one in found) else []),
-        *(["debug runs, which sweep='debug' finds"] if any(one.debug for one in allowed) else []),
-    ]
-    partial = [one for one in allowed if not one.debug]
-    left_out += [f"{one.name}, {_why_partial(one)}" for one in partial[-_SHOWN:]]
-    if len(partial) > _SHOWN:
-        left_out.append(f"{len(partial) - _SHOWN} earlier ones that are not whole, either")
-    remedy = ""
-    if partial:
-        can_go_on = any(not one.repeats and not _is_at_work(one) for one in partial[-_SHOWN:])
-        complete = "complete one with --resume, or " if can_go_on else ""
-        remedy = f"; {complete}name the one that is meant: sweep={partial[-1].name!r}"
-        remedy += ", or sweep='all' for the runs of all of them" if sweep == "latest" else ""
-    return f"it has no sweep but {' and '.join(left_out)}{remedy}" if left_out else "it has no sweep"
-
-
-def _why_partial(sweep: _Sweep) -> str:
-    """Why a sweep is not taken unless it is named."""
-    if sweep.repeats:
-        return "which repeats past runs"
-    if _is_at_work(sweep):
-        return "which an invocation has not finished"
-    whole = len(SweepFolder.open(sweep.path).entries)
-    return f"of which {_open_runs(sweep, _rows(sweep))} of {whole} runs have not ended"
 
 
 def _there_is(rows: Iterable[RunRow], chosen: Sequence[_Sweep], allowed: Sequence[_Sweep]) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from expedition.archive.sweep import SweepFolder
 from expedition.errors import DamagedError
 from expedition.recording import layout
-from expedition.recording.journal import parse_line
 from expedition.recording.plain_files import read_plain
 
 _MARKS = frozenset({layout.META_FILE, layout.DATA_FILE, layout.JOURNAL_FILE, layout.LOG_FILE})
@@ -73,14 +72,11 @@ def planned_folders(read: Callable[[str], bytes], path: Path) -> frozenset[str] 
     """
     try:
         sweep = SweepFolder.parse(read(layout.SWEEP_FILE), path)
-        rows = list(sweep.manifest["runs"])
         try:
-            lines = read(layout.INVOCATIONS_FILE).splitlines(keepends=True)
+            invocations = read(layout.INVOCATIONS_FILE)
         except FileNotFoundError:
-            lines = []
-        for line in lines:
-            rows.extend((parse_line(line) or {}).get("runs", ()))
-        return frozenset(entry.folder for entry in sweep.numbered(rows, 0))
+            invocations = b""
+        return frozenset(entry.folder for entry in sweep.entries_by(invocations))
     except (DamagedError, OSError):
         return None
 

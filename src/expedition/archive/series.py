@@ -15,7 +15,7 @@ from expedition.errors import DamagedError, NameNotFoundError, near_matches
 from expedition.recording import layout
 from expedition.recording.journal import read_journal
 from expedition.recording.plain_files import open_plain
-from expedition.values import decode
+from expedition.values import decode, is_utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,6 +134,10 @@ class SeriesReader(Mapping[str, SeriesValues]):
         try:
             step, time = entries.steps, entries.times
             value = stack_values([self._value(tagged) for tagged in entries.values])
+        except MemoryError:
+            raise DamagedError(
+                f"{self._folder}: the series {name!r} cannot be read: it takes more memory than there is"
+            ) from None
         except (ValueError, TypeError, KeyError, OverflowError, OSError) as error:
             if isinstance(error, DamagedError):
                 raise
@@ -148,7 +152,7 @@ class SeriesReader(Mapping[str, SeriesValues]):
         tag = tagged.get("$") if isinstance(tagged, dict) else None
         if tag == "file":
             name = check_series_file(tagged["file"])
-            return str(self._files.folder_with(name) / name)
+            return str(self._files.paths([name])[name])
         if tag != "bin":
             return decode(tagged, folder=self._files.folder_for(tagged))
         dtype, shape = np.dtype(tagged["d"]), tuple(tagged["sh"])
@@ -165,9 +169,13 @@ class SeriesReader(Mapping[str, SeriesValues]):
 
 
 def check_series_file(name: str) -> str:
-    """Return the relative path of a series' picture. Raises `DamagedError` when it leaves ``data/series``."""
+    """Return the relative path of a series' picture.
+
+    Raises `DamagedError` when it leaves ``data/series``, or is no name that a file may have.
+    """
     parts = Path(name).parts
-    if parts[:2] != ("data", "series") or ".." in parts:
+    is_name = is_utf8(name) and "\0" not in name
+    if parts[:2] != ("data", "series") or ".." in parts or not is_name:
         raise DamagedError(f"a series refers to the file {name!r}, outside of data/series")
     return name
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from expedition.archive.shapes import are_objects, are_texts, is_count, wrong_member
 from expedition.archive.versions import check_version, of_version
-from expedition.errors import DamagedError
+from expedition.errors import DamagedError, ExperimentError
 from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
-from expedition.recording.journal import append_line, read_journal
-from expedition.recording.plain_files import read_plain
+from expedition.recording.journal import append_line, parse_line, read_journal
+from expedition.recording.plain_files import LARGEST_JSON, read_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,25 @@ _MEMBERS = (
     ("options", lambda value: isinstance(value, dict)),
     ("provenance", lambda value: isinstance(value, dict)),
 )
+WORKER = "worker"
+"""Member of the lines in which a worker tells of the code of its runs: they are no invocations."""
+
 _LINE_MEMBERS = (
     ("parameters", are_objects),
     ("constants", lambda value: isinstance(value, dict)),
     ("runs", lambda rows: isinstance(rows, list) and all(isinstance(row, dict) for row in rows)),
 )
 """Members of the lines of invocations; a line with others is passed over, as one with a wrong checksum is."""
+
+
+def parse_invocation(line: bytes) -> dict[str, Any] | None:
+    """Return the object of a line of ``invocations.jsonl``; None for one that is damaged, or says what none does."""
+    parsed = parse_line(line)
+    return parsed if parsed is not None and _is_invocation(parsed) else None
+
+
+def _is_invocation(line: dict[str, Any]) -> bool:
+    return WORKER not in line and wrong_member(line, _LINE_MEMBERS) is None
 
 
 def _is_entry(entry: RunEntry) -> bool:
@@ -92,6 +107,8 @@ class SweepFolder:
         file = path / layout.SWEEP_FILE
         try:
             manifest = json.loads(text)
+        except MemoryError:
+            raise DamagedError(f"{file} cannot be read: it takes more memory than there is") from None
         except (ValueError, RecursionError) as error:
             raise DamagedError(f"{file} is damaged: {error}") from None
         if not isinstance(manifest, dict) or manifest.get("format") != layout.SWEEP_FORMAT:
@@ -111,9 +128,18 @@ class SweepFolder:
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any]) -> SweepFolder:
-        """Write `manifest` as the ``sweep.json`` of the existing folder `path`, once."""
+        """Write `manifest` as the ``sweep.json`` of the existing folder `path`, once.
+
+        Raises `ExperimentError` for one that is too large to be read.
+        """
         content = {"format": layout.SWEEP_FORMAT, "format_version": layout.FORMAT_VERSION, **manifest}
-        replace_file(path / layout.SWEEP_FILE, dump_pretty(content), durable=True)
+        text = dump_pretty(content)
+        if len(text) > LARGEST_JSON:
+            raise ExperimentError(
+                f"{manifest['experiment']['name']}: the manifest of its sweep has {len(text):,} bytes, and "
+                f"{LARGEST_JSON:,} at most can be read: make several sweeps of it, and give large values as files"
+            )
+        replace_file(path / layout.SWEEP_FILE, text, durable=True)
         (path / layout.JOURNALS_FOLDER).mkdir(exist_ok=True)
         return cls(path, content)
 
@@ -160,8 +186,16 @@ class SweepFolder:
     @cached_property
     def entries(self) -> list[RunEntry]:
         """All planned runs; position equals index, runs added by later invocations last."""
+        return self._planned(self.invocations())
+
+    def entries_by(self, invocations: bytes) -> list[RunEntry]:
+        """All planned runs, of a sweep whose ``invocations.jsonl`` has this content. Raises `DamagedError`."""
+        lines = map(parse_invocation, invocations.splitlines(keepends=True))
+        return self._planned(line for line in lines if line is not None)
+
+    def _planned(self, lines: Iterable[Mapping[str, Any]]) -> list[RunEntry]:
         rows = list(self.manifest["runs"])
-        for line in self.invocations():
+        for line in lines:
             rows.extend(line.get("runs", ()))
         return self.numbered(rows, 0)
 
@@ -200,7 +234,21 @@ class SweepFolder:
     def invocations(self) -> Iterator[dict[str, Any]]:
         """Yield the line of every invocation that worked on this sweep, first to last."""
         lines = read_journal(self.path / layout.INVOCATIONS_FILE)
-        return (line for line in lines if wrong_member(line, _LINE_MEMBERS) is None)
+        return filter(_is_invocation, lines)
+
+    def add_code(self, worker: str, code: Mapping[str, Any]) -> None:
+        """Append what the code of the runs of a worker is, where it is not that of the invocation."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        line = {
+            "started": now,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            WORKER: worker,
+            "code": code,
+        }
+        append_line(
+            self.path / layout.INVOCATIONS_FILE, json.dumps(line, separators=(",", ":"), allow_nan=False)
+        )
 
     def add_invocation(self, line: Mapping[str, Any]) -> None:
         """Append one invocation, with the runs that it adds to the design under ``runs``."""

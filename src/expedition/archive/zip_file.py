@@ -30,6 +30,7 @@ STORED_RATIO = 100
 
 _METHODS = frozenset({0, 8, 12, 14})  # stored, deflate, bzip2, LZMA
 _MAX_NAME = 255  # bytes of a part of a path that file systems take
+_MAX_DEPTH = 200  # parts of a name: what makes and removes folders goes down by itself, and not without end
 _TIMES = 0x5455  # the extra field with times in seconds since the epoch, in UTC
 _DRIVE = re.compile(r"[A-Za-z]:")
 _BLOCK = 1 << 20
@@ -113,6 +114,10 @@ class CheckedZip:
                 while block := stream.read(_BLOCK):
                     read += len(block)
                     yield block
+        except OSError as error:
+            if error.errno is not None:  # the system's own; bz2 has no class for what is damaged
+                raise
+            raise DamagedError(f"{self.path}: its member {name!r} is damaged: {error}") from None
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
             raise DamagedError(f"{self.path}: its member {name!r} is damaged: {error}") from None
         if read != info.file_size:
@@ -135,6 +140,10 @@ def check_names(names: Iterable[tuple[str, bool]], what: str) -> None:
             raise DamagedError(f"{what} {name!r} has an absolute name; nothing is read from such a file")
         if "\\" in name or "\0" in name:
             raise DamagedError(f"{what} {name!r} has a character that no name of an archive has")
+        if len(parts) > _MAX_DEPTH:
+            raise DamagedError(
+                f"{what} {name[:80]!r}… is in {len(parts) - 1:,} folders, one within the other"
+            )
         for part in parts:
             if part in ("", ".", "..") or _DRIVE.match(part):
                 raise DamagedError(

@@ -122,6 +122,10 @@ class SweepPlan:
             if name in point or name in self.fixed
         }
 
+    def seed_identity(self, run: PlannedRun) -> str:
+        """What the seed of a run derives from: its key, or for paired replicates experiment and replicate alone."""
+        return run_key(self.file, self.function, {}, run.replicate) if self.paired else run.key
+
     def select(self, expression: Expression | None, *, first: int = 0) -> None:
         """Keep the runs that match `expression`; the others stay in the design as pending.
 

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import linecache
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -15,11 +15,15 @@ from typing import Any
 _NO_MEANING = frozenset({"ctx", "kind", "type_comment"})
 """Members of a syntax tree that follow from the others, or that no code can see."""
 
+MARKS_OF_OUTCOMES = frozenset({"skip", "skipif", "xfail"})
+"""Marks of pytest that decide how a run ends."""
 
-def digest_of(item: Any, *, with_signature: bool = True) -> str:
+
+def digest_of(item: Any, *, with_signature: bool = True, hide: Callable[[str], str] = str) -> str:
     """Return a hash of a function or class that layout, comments, docstrings, our decorators and marks do not change.
 
-    Without `with_signature` the defaults and annotations of its arguments do not count, which are parameters.
+    Without `with_signature` the defaults and annotations of its arguments do not count, which are parameters. `hide`
+    takes out of a text what must not be guessed from its hash.
 
     It is the same in every version of Python. Only of what has no source, such as a function that ``exec`` made,
     the hash is one of its bytecode.
@@ -33,6 +37,11 @@ def digest_of(item: Any, *, with_signature: bool = True) -> str:
             text = normal_form(source, _ours_of(item), with_signature=with_signature)
     except (OSError, TypeError, SyntaxError):
         text = repr((code.co_code, code.co_names, _constants(code))) if code is not None else repr(item)
+    return hash_of(hide(text))
+
+
+def hash_of(text: str) -> str:
+    """Return the hash of a text."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -48,6 +57,11 @@ def normal_form(source: str, ours: frozenset[str] = frozenset(), *, with_signatu
         arguments.defaults, arguments.kw_defaults, tree.body[0].returns = [], [], None
         for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
             argument.annotation = None
+    return form_of(tree, ours)
+
+
+def form_of(tree: ast.Module, ours: frozenset[str] = frozenset()) -> str:
+    """Return what counts of a syntax tree, and take all else out of it; `ours` as in `normal_form`."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             continue
@@ -109,7 +123,10 @@ def _members(node: ast.AST) -> Iterator[str]:
 
 
 def _is_ours(decorator: ast.expr, ours: frozenset[str]) -> bool:
-    """Decorators of this package, and marks of pytest, say how a function is used, and not what it computes."""
+    """Decorators of this package, and marks of pytest, say how a function is used, and not what it computes.
+
+    Those that decide what is recorded as the outcome of a run count all the same.
+    """
     path: list[str] = []
     while isinstance(decorator, ast.Call | ast.Attribute):
         if isinstance(decorator, ast.Attribute):
@@ -118,6 +135,8 @@ def _is_ours(decorator: ast.expr, ours: frozenset[str]) -> bool:
     if not isinstance(decorator, ast.Name):
         return False
     is_mark = decorator.id == "pytest" and path[-1:] == ["mark"]
+    if is_mark and path[-2:-1] and path[-2] in MARKS_OF_OUTCOMES:
+        return False
     return is_mark or decorator.id in ("experiment", "expedition") or decorator.id in ours
 
 

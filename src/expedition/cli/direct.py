@@ -17,7 +17,7 @@ from expedition.authoring.lineage import experiments_in, lineage_of, read_text
 from expedition.authoring.parameters import MISSING, Parameter
 from expedition.authoring.resolution import Resolution, resolve
 from expedition.errors import ExperimentError, near_matches
-from expedition.recording.masking import MASKED
+from expedition.recording.masking import MASKED, Mask
 from expedition.reporting.printing import print_text
 
 _WRONG_OPTION = 2
@@ -173,6 +173,8 @@ class _Options:
         )
         several = len(self._experiments) > 1
         groups: dict[str, Any] = {}
+        offers = [offer for _, offer in self._named()]
+        mask = Mask(o.default for o in offers if o.parameter.is_secret and o.default is not MISSING)
         for name, offer in self._named():
             title = f"parameters of {offer.experiment}"
             if several and len(self._by_name[offer.parameter.name]) > 1 and ":" not in name:
@@ -180,15 +182,15 @@ class _Options:
             if title not in groups:
                 groups[title] = parser.add_argument_group(title)
             groups[title].add_argument(
-                f"--{name}", metavar=offer.parameter.type_name or "VALUE", help=_about(offer)
+                f"--{name}", metavar=offer.parameter.type_name or "VALUE", help=_about(offer, mask)
             )
         return parser.format_help()
 
 
-def _about(offer: _Offer) -> str:
+def _about(offer: _Offer, mask: Mask) -> str:
     said = [offer.parameter.description] if offer.parameter.description else []
     if offer.default is not MISSING:
-        text = MASKED if offer.parameter.is_secret else repr(offer.default)
+        text = MASKED if offer.parameter.is_secret else mask.text(repr(offer.default))
         said.append(f"default: {text if len(text) <= 60 else f'{text[:59]}…'}")
     if offer.is_swept:
         said.append("swept; a value takes the place of the axis")

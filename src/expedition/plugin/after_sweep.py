@@ -18,10 +18,12 @@ from expedition.authoring.after_sweep import after_sweep_of
 from expedition.authoring.design import as_points
 from expedition.authoring.growth import PlanGrowth
 from expedition.authoring.plan import PlannedRun
+from expedition.authoring.project_files import ProjectFiles
 from expedition.errors import DamagedError
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.calling import recorded
 from expedition.plugin.ending import STOPS
+from expedition.plugin.exposure import refuse_exposed
 from expedition.plugin.past_results import Results, finder_of
 from expedition.plugin.publishing import ActiveSweep
 from expedition.plugin.run_making import run_log
@@ -33,6 +35,9 @@ from expedition.recording.attempts import set_aside
 from expedition.recording.meta import RunIdentity
 from expedition.recording.output import Output
 from expedition.recording.seeds import derive_seed
+
+BY_AFTER_SWEEP = "after_sweep "
+"""Begins the name of who added points to a sweep, when it was a function after the sweep."""
 
 SUMMARY_ID = "summary"
 SUMMARY_INDEX = -1
@@ -89,7 +94,15 @@ class AfterSweep:
         plan, called = sweep.plan, Called([], False)
         surroundings, entry = Surroundings(plan.lineage), function.__code__
         try:
-            with recorded(run, output, surroundings, plan.parameters, entry=entry, signals=self._signals):
+            with recorded(
+                run,
+                output,
+                surroundings,
+                plan.parameters,
+                entry=entry,
+                signals=self._signals,
+                is_of_project=ProjectFiles(self._settings.rootdir).has,
+            ):
                 called = self._call(function, run, sweep, growth)
         except STOPS:
             raise
@@ -111,9 +124,10 @@ class AfterSweep:
             for position, value in sorted((p, v) for p, v in others if p is not None):
                 arguments.insert(position, value)
             returned = function(*arguments)
-        by = f"after_sweep {function.__name__}"
+        by = f"{BY_AFTER_SWEEP}{function.__name__}"
         points = [] if returned is None else as_points(returned, by)
         new = growth.runs_of(points, origin=by)
+        refuse_exposed(sweep.plan, new)
         if new:
             # Written before anything of it runs: a resume goes on with it.
             append_expansion(sweep.path, {id(r.point): r.point for r in new}.values(), by=by)
@@ -122,6 +136,7 @@ class AfterSweep:
         if expansions:
             points = [point for expansion in expansions for point in expansion.values()]
             runs = growth.runs_of(points, origin=f"{sweep.path / layout.EXPANSIONS_FILE}")
+            refuse_exposed(sweep.plan, runs)
         sweep.expansions = end
         return Called(runs, bool(points))
 
@@ -145,8 +160,9 @@ class AfterSweep:
             notes=self._settings.notes,
             folder=folder,
             sweep=sweep.path,
+            mask=binding.mask,
         )
-        output = run_log(folder, self._capture)
+        output = run_log(folder, self._capture, binding.mask)
         return Run(identity, None, SummaryListener(plan.name, self._say), output), output
 
 

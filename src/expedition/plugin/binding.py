@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from expedition.archive.sweep import RunEntry, SweepFolder
 from expedition.authoring.analysis import analyses_of
 from expedition.authoring.parameters import RUN_FIXTURES, describe_parameters
 from expedition.authoring.plan import PlannedRun, SweepPlan
+from expedition.errors import DamagedError
+from expedition.recording.files import replace_file
 from expedition.recording.masking import Mask
+from expedition.recording.plain_files import read_plain
+from expedition.recording.snapshot import code_file_of
 from expedition.values import encode
 
 _FIXTURES = "expedition.plugin.fixtures"
@@ -24,6 +29,7 @@ class SweepBinding:
     `attempts` holds the number of the coming attempt of runs that were tried before, by index in the sweep;
     `skip` the run keys that are settled already. `code` is the digest of the code of the experiment. `again` has, by
     index, the settled runs that run again all the same, with the number of the change of their record that this is.
+    `copy` is the content of the experiment's file without secrets, where the sweep folder is a run folder.
     """
 
     plan: SweepPlan
@@ -32,6 +38,7 @@ class SweepBinding:
     skip: frozenset[str] = frozenset()
     code: str = ""
     again: dict[int, int] = field(default_factory=dict)
+    copy: bytes = b""
 
     def __post_init__(self) -> None:
         self.entries: dict[str, RunEntry] = {}
@@ -49,6 +56,18 @@ class SweepBinding:
         for index in range(self._known, len(rows)):
             self.entries[rows[index].key] = rows[index]
         self._known = len(rows)
+
+    def renew_copy(self, entry: RunEntry) -> None:
+        """Put the copy of the experiment's file beside a run that has the sweep folder as its own. Raises `OSError`."""
+        if not self.copy or entry.folder != ".":
+            return
+        file = self.sweep.path / code_file_of(Path(self.plan.file))
+        try:
+            is_there = read_plain(file) == self.copy
+        except (OSError, DamagedError):
+            is_there = False
+        if not is_there:
+            replace_file(file, self.copy)
 
     def about_of(self, run: PlannedRun) -> Mapping[str, Mapping[str, str]]:
         """Type, description and origin of the parameters of a run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from expedition.authoring.parameters import Parameter
 from expedition.plugin.ending import Ending
+from expedition.plugin.forks import ForksEnd
 from expedition.plugin.hooks import AppliedHooks
 from expedition.plugin.signals import Signals
 from expedition.plugin.surroundings import Surroundings
@@ -69,20 +71,24 @@ def recorded(
     *,
     entry: CodeType,
     signals: Signals,
+    is_of_project: Callable[[Path | None], bool],
 ) -> Iterator[Ending]:
     """Record a block that is not run by pytest: start the run, and end its record however the block ends.
+
+    `is_of_project` tells files of the project from those of libraries.
 
     The block may skip or prune the run, or fail as it was expected to; everything else that it raises goes on
     when the record is complete.
     """
-    ending, state = Ending(), ProcessState()
+    ending, state = Ending(), ProcessState(is_of_project)
     try:
         with signals:
             state.remember()
             surroundings.set_up(run, parameters)
             run.start()
             output.redirect()
-        yield ending
+        with ForksEnd():
+            yield ending
     except BaseException as error:
         ending.take(error)
         if not ending.is_by_choice:

@@ -23,6 +23,7 @@ from expedition.authoring.repeats import PastRun, repeat
 from expedition.authoring.special import special_of
 from expedition.authoring.specs import spec_of
 from expedition.errors import ExperimentError, near_matches
+from expedition.plugin.exposure import refuse_exposed
 from expedition.plugin.findings import Finding
 from expedition.plugin.hooks import ExperimentHooks
 from expedition.plugin.modules import ExperimentConfig, ExperimentModule, ForeignFile
@@ -253,6 +254,7 @@ class ExperimentCollection:
                     )
                 try:
                     runs = self.growth_of(node).runs_of(points, origin=expansion.place)
+                    refuse_exposed(plan, runs)
                 except ExperimentError as error:
                     self._refuse_plan(plan, f"{error}; take the line out of the file to go without it")
                     continue
@@ -281,6 +283,7 @@ class ExperimentCollection:
         if self.past_runs is not None:
             node = f"{collector.nodeid}::{function.__name__}"
             self.warnings += repeat(plan, self.past_runs(node, plan))
+        refuse_exposed(plan)
         return plan
 
     def _relative(self, path: Path) -> str:

@@ -14,9 +14,9 @@ def conceal_report(report: pytest.TestReport, mask: Mask) -> None:
     """Mask the traceback and the sections of a report."""
     if not mask:
         return
-    report.longrepr = _masked(report.longrepr, mask)
+    report.longrepr = concealed(report.longrepr, mask)
     report.sections = [(title, mask.text(text)) for title, text in report.sections]
-    report.user_properties = _masked(report.user_properties, mask)
+    report.user_properties = concealed(report.user_properties, mask)
 
 
 def conceal_warning(message: warnings.WarningMessage, mask: Mask) -> None:
@@ -26,13 +26,13 @@ def conceal_warning(message: warnings.WarningMessage, mask: Mask) -> None:
         message.message = UserWarning(mask.text(text))
 
 
-def _masked(item: Any, mask: Mask) -> Any:
+def concealed(item: Any, mask: Mask) -> Any:
     """Return texts masked, lists and tuples of them, and pytest's own objects that are made of these."""
     if isinstance(item, str):
         return mask.text(item)
     if isinstance(item, list | tuple):
-        return type(item)(_masked(member, mask) for member in item)
+        return type(item)(concealed(member, mask) for member in item)
     if type(item).__module__.startswith("_pytest."):
         for name, value in list(vars(item).items()):
-            object.__setattr__(item, name, _masked(value, mask))
+            object.__setattr__(item, name, concealed(value, mask))
     return item

@@ -158,7 +158,8 @@ class SweepController:
                 check_overrides(self._settings.overrides, plans)
             except ExperimentError as error:
                 errors.append(Finding(str(error)))
-        refused = (why_impossible(plan, self._settings) for plan in plans)
+        is_here = not (self._distributed or self._config.option.collectonly)
+        refused = (why_impossible(plan, self._settings, is_here=is_here) for plan in plans)
         errors.extend(Finding(text) for text in refused if text is not None)
         try:
             warning = check_archive(self._settings.archive)
@@ -377,9 +378,9 @@ class SweepController:
                     for line in preview_lines(sweep.plan, sweep.selected, sweep.resumption, about):
                         terminalreporter.write_line(line)
             return
-        functions = {sweep.plan.name: sweep.plan.after_sweep for sweep in self.sweeps.values()}
+        plans = {sweep.plan.name: sweep.plan for sweep in self.sweeps.values()}
         for name, error in self._generations.failures.items():
-            show_failure(terminalreporter, name, error, functions.get(name))
+            show_failure(terminalreporter, plans[name], error)
         for sweep in self.sweeps.values():
             if sweep.folder is not None:
                 terminalreporter.section(sweep.plan.name, sep="-")

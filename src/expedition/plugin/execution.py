@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from expedition.archive.sweep import RunEntry
-from expedition.authoring.plan import PlannedRun, SweepPlan
+from expedition.authoring.plan import PlannedRun
+from expedition.authoring.project_files import ProjectFiles
 from expedition.authoring.stages import Stage
 from expedition.errors import ExpeditionError
 from expedition.plugin.analysis import RunAnalyses
@@ -22,10 +23,10 @@ from expedition.plugin.calling import call_between_hooks
 from expedition.plugin.captured_logs import drop_captured_logs
 from expedition.plugin.collection import PLAN, PLANNED_RUN, ExperimentCollection
 from expedition.plugin.concealing import conceal_report, conceal_warning
-from expedition.plugin.failed_fixtures import forget_failed
-from expedition.plugin.forks import end_fork
+from expedition.plugin.failed_fixtures import forget_failed, note_failed
+from expedition.plugin.forks import ForksEnd
 from expedition.plugin.hooks import RunHooks
-from expedition.plugin.live_run import LIVE, LiveRun
+from expedition.plugin.live_run import ENDLESS, LIVE, LiveRun
 from expedition.plugin.nested import Level, NestedRuns
 from expedition.plugin.rerunning import announce_again
 from expedition.plugin.run_making import RunMaker
@@ -36,7 +37,7 @@ from expedition.plugin.stages import StageRunner
 from expedition.plugin.surroundings import Surroundings
 from expedition.plugin.timeouts import Timeouts
 from expedition.plugin.tracebacks import end_in_user_code, is_without_user_code
-from expedition.recording import layout, outcomes
+from expedition.recording import outcomes
 from expedition.recording.attempts import set_aside
 from expedition.recording.meta import RunIdentity
 from expedition.recording.process_state import ProcessState
@@ -63,7 +64,7 @@ class RunExecution:
         self._collection = collection
         self._maker = RunMaker(config, settings)
         self._random = GlobalRandomState()
-        self._state = ProcessState()
+        self._state = ProcessState(ProjectFiles(settings.rootdir).has)
         self._current: LiveRun | None = None
         self._analyses = RunAnalyses(self._maker.capture, signals)
         self._nested = NestedRuns(config, settings, signals, self._analyses, self._maker)
@@ -126,6 +127,7 @@ class RunExecution:
             live.stop_the_clock()
             with self._signals:
                 self._state.put_back()
+                self._signals.listen_again()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -160,9 +162,8 @@ class RunExecution:
         """Call the experiment with its fixtures and its parameters."""
         live = pyfuncitem.stash[LIVE]
         plan = live.binding.plan
-        process = os.getpid()
         try:
-            with live.interruptible:
+            with ForksEnd(), live.interruptible:
                 call_between_hooks(
                     pyfuncitem.obj,
                     # pytest gives nothing to an argument with a default, as in ``def exp_a(e=None)``.
@@ -174,13 +175,9 @@ class RunExecution:
                     testing=plan.special.testing,
                 )
         except BaseException as error:
-            if os.getpid() != process:
-                end_fork(error)
             if isinstance(error, ExpeditionError | outcomes.RunTimeout):
                 end_in_user_code(error)
             raise
-        if os.getpid() != process:
-            end_fork(None)
         return True
 
     @pytest.hookimpl(wrapper=True)
@@ -193,16 +190,20 @@ class RunExecution:
         later run that asks for the fixture would fail.
         """
         live = self._current
+        if live is not None and fixturedef.argname == "caplog":  # by `request.getfixturevalue`, perhaps
+            live.hear_logs()
         try:
-            if live is None or live.deadline is None:
-                return (yield)
-            with live.deadline:
-                return (yield)
-        except (outcomes.RunOutcome, outcomes.RunTimeout, SystemExit) as error:
-            if isinstance(error, outcomes.RunTimeout):
-                end_in_user_code(error)
-            key = fixturedef.cache_key(request)  # type: ignore[arg-type]
-            fixturedef.cached_result = (None, key, (error, error.__traceback__))
+            with ForksEnd(), ENDLESS if live is None else live.interruptible:
+                try:
+                    return (yield)
+                except (outcomes.RunOutcome, outcomes.RunTimeout, SystemExit) as error:
+                    if isinstance(error, outcomes.RunTimeout):
+                        end_in_user_code(error)
+                    key = fixturedef.cache_key(request)  # type: ignore[arg-type]
+                    fixturedef.cached_result = (None, key, (error, error.__traceback__))
+                    raise
+        except BaseException:
+            note_failed(request, fixturedef)
             raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -257,9 +258,10 @@ class RunExecution:
             with self._signals:
                 live.output.redirect()
                 if not live.hears_logs:
-                    drop_captured_logs()
+                    live.unheard = drop_captured_logs()
             try:
-                result = yield
+                with ForksEnd():
+                    result = yield
             except Exception as error:
                 if self._signals.raised > interruptions and not isinstance(error, outcomes.RunOutcome):
                     raise KeyboardInterrupt from error  # which the run made of one
@@ -295,9 +297,10 @@ class RunExecution:
         attempt = binding.attempts.get(entry.index, 0)
         if entry.index in binding.again:
             announce_again(binding, entry, self.writer_of(binding.sweep.path))
-        if not _make_folder(folder) and (attempt or (folder / layout.META_FILE).exists()):
+        if not _make_folder(folder):
             code = None if self._settings.ignore_code else binding.code or None
             attempt = max(attempt, set_aside(folder, code=code) + 1)
+        binding.renew_copy(entry)
         hooks = RunHooks(item, self._absent.setdefault(id(plan), set()))
         identity = self._identity(binding, planned, entry, folder, attempt)
         caching = plan.special.caching
@@ -307,7 +310,8 @@ class RunExecution:
         surroundings = Surroundings(plan.lineage, self._random)
         code = getattr(inspect.unwrap(item.function), "__code__", None)  # type: ignore[attr-defined]
         live = LiveRun(run, binding, output, surroundings, hooks, code)
-        live.hears_logs = "caplog" in item.fixturenames  # type: ignore[attr-defined]
+        asks = "caplog" in item.fixturenames  # type: ignore[attr-defined]
+        live.hears_logs = asks or self._collection.hooks.ask_for("caplog", plan)
         level = Level(
             run,
             plan.lineage,
@@ -353,7 +357,7 @@ class RunExecution:
             key=entry.key,
             replicate=planned.replicate,
             attempt=attempt,
-            seed=derive_seed(self._settings.seed, _seed_identity(plan, planned)),
+            seed=derive_seed(self._settings.seed, plan.seed_identity(planned)),
             experiment=binding.sweep.manifest["experiment"],
             parameters=values,
             tagged=tagged,
@@ -386,12 +390,3 @@ def _make_folder(folder: Path) -> bool:
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
     return True
-
-
-def _seed_identity(plan: SweepPlan, run: PlannedRun) -> str:
-    """What the seed of a run derives from: its key, or for paired replicates experiment and replicate alone."""
-    if not plan.paired:
-        return run.key
-    from expedition.authoring.identity import run_key
-
-    return run_key(plan.file, plan.function, {}, run.replicate)

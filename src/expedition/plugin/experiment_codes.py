@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from expedition.archive.recorded_code import RecordedCodes
+from expedition.archive.sweep import SweepFolder
 from expedition.authoring.code import is_of_project
 from expedition.authoring.experiment_code import ExperimentCode, code_of
 from expedition.authoring.hooks import fixture_name
 from expedition.authoring.named import names_in
 from expedition.authoring.plan import SweepPlan
+from expedition.authoring.source_digest import MARKS_OF_OUTCOMES
 from expedition.authoring.stages import stage_of
 from expedition.plugin.collection import node_of
 from expedition.plugin.fixture_order import fixture_names
+from expedition.recording.masking import Mask
+
+_HASH = 64
 
 
 class ExperimentCodes:
@@ -39,7 +46,10 @@ class ExperimentCodes:
             versions: dict[str, str] = {}
             try:
                 fixtures = self._fixtures(item, plan, versions)
-                self._found[node] = code_of(plan, fixtures, versions, root=self._root)
+                hide = Mask(plan.concealed).text
+                self._found[node] = code_of(
+                    plan, fixtures, versions, root=self._root, marks=_marks(item), hide=hide
+                )
             except Exception as error:  # of an object of the user's that does not let itself be looked at
                 self._found[node] = None
                 self.problems.append(
@@ -86,6 +96,43 @@ class ExperimentCodes:
                 if name not in asked and name not in hooks:
                     break
         return dict(sorted(found.items()))
+
+
+def _marks(item: Any) -> set[str]:
+    """Names of the marks that decide how the runs of a function end: those of the function and of what it stands in."""
+    marks = list(getattr(item.function, "pytestmark", ()))
+    for node in item.listchain()[:-1]:
+        marks += node.own_markers
+    return {mark.name for mark in marks if mark.name in MARKS_OF_OUTCOMES}
+
+
+def changed_code(sweep: SweepFolder, code: ExperimentCode, mask: Mask) -> dict[str, Any]:
+    """What a sweep is told of code that is not that of its manifest; else nothing.
+
+    The copies of sources are those of the first invocation, so sources of what has changed stand there too.
+    """
+    codes = RecordedCodes.of(sweep)
+    if code.digest == codes.first:
+        return {}
+    parts = codes.changed(masked_parts(code.parts, mask))
+    sources = {name: mask.text(text) for name, text in code.sources(parts).items()}
+    return {"digest": code.digest, "parts": parts, "sources": sources}
+
+
+def masked_parts(parts: Mapping[str, str], mask: Mask) -> dict[str, str]:
+    """Return parts of code without secrets of other experiments, which may read the same constants."""
+    return {mask.text(n): t if len(t) == _HASH else mask.text(t) for n, t in parts.items()}
+
+
+def contents_of(files: Iterable[Path]) -> dict[str, str]:
+    """Return a hash of the content of each file; of one that cannot be read it is empty."""
+    found: dict[str, str] = {}
+    for file in sorted(files):
+        try:
+            found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError:
+            found[str(file)] = ""
+    return found
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from expedition.plugin.after_sweep import AfterSweep, Called
 from expedition.plugin.collection import ExperimentCollection, run_index
 from expedition.plugin.execution import RunExecution
+from expedition.plugin.forks import tear_down
 from expedition.plugin.publishing import ActiveSweep, Publisher
 from expedition.plugin.respawn import can_respawn, run_again
 
@@ -121,7 +122,8 @@ class Generations:
         except OSError as refused:  # by the disk: that ends this sweep, and not the others
             error = refused
         self.failures[name] = error
-        self._say(f"FAILED after_sweep of {name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        text = binding.mask.text(str(error)).partition("\n")[0]
+        self._say(f"FAILED after_sweep of {name}: {type(error).__name__}: {text}")
         return []
 
     def _items(
@@ -201,10 +203,9 @@ class Generations:
     def tear_down(self, session: pytest.Session) -> None:
         """Tear down the fixtures that were kept; what goes wrong there is reported like any other error."""
         items = session.items
-        state = getattr(session, "_setupstate", None)
-        if not items or state is None or self._distributed:
+        if not items or not hasattr(session, "_setupstate") or self._distributed:
             return
-        call = pytest.CallInfo.from_call(lambda: state.teardown_exact(None), when="teardown")
+        call = pytest.CallInfo.from_call(lambda: tear_down(session, None), when="teardown")
         if call.excinfo is not None:
             report = pytest.TestReport.from_item_and_call(items[-1], call)
             self._config.hook.pytest_runtest_logreport(report=report)

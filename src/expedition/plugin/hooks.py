@@ -89,6 +89,7 @@ class ExperimentHooks:
         self._rooted: set[str] = set()
         self._hooks: dict[str, dict[str, Hook]] = {}
         self._hidden: dict[str, tuple[Hook, Hook]] = {}
+        self._asked: dict[tuple[str, int], bool] = {}
         self._result: Callable[[Stage, pytest.FixtureRequest], Any]
         self._plans: Callable[[pytest.Item], SweepPlan | None] = lambda item: None
 
@@ -181,6 +182,15 @@ class ExperimentHooks:
                     if hook.name == name:
                         filled = BoundHook(hook, request, filled)
         return filled
+
+    def ask_for(self, fixture: str, plan: SweepPlan) -> bool:
+        """Whether a hook that a run of `plan` may apply asks for `fixture` itself."""
+        known = self._asked.get((fixture, id(plan)))
+        if known is None:
+            asking = [h for places in self._hooks.values() for h in places.values() if fixture in h.arguments]
+            known = any(_concerns(Path(hook.function.__code__.co_filename), plan) for hook in asking)
+            self._asked[fixture, id(plan)] = known
+        return known
 
     def unapplied(self, applied: Sequence[tuple[SweepPlan, Collection[str]]]) -> list[str]:
         """Return a message for each hook that no run applied, of those that some experiment might have.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from expedition.recording import Run, layout, outcomes
+from expedition.recording.plain_files import read_plain
 from expedition.reporting.durations import estimate_remaining, format_duration
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class Progress:
                 for path in (sweep / layout.JOURNALS_FOLDER).glob("*.live"):
                     modified = path.stat().st_mtime
                     if modified > newest[0]:
-                        newest = (modified, json.loads(path.read_bytes()))
+                        newest = (modified, json.loads(read_plain(path)))
         if newest[1] is None or time.time() - newest[0] > 5:
             return ""
         state = newest[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
@@ -17,7 +18,9 @@ from expedition.plugin.timeouts import Deadline
 from expedition.recording import Run, outcomes
 from expedition.recording.output import Output, read_excerpt
 
-_ENDLESS: AbstractContextManager[None] = nullcontext()
+ENDLESS: AbstractContextManager[None] = nullcontext()
+"""A block of a run that may take any time."""
+
 _NOT_RUN = "[NOTRUN] "
 """What pytest puts before the reason of ``xfail(run=False)``."""
 
@@ -27,7 +30,8 @@ class LiveRun:
     """The run of one item while pytest works on it.
 
     `entry` is the code of its function; `pruned` says that pytest was told of a skip that is none; `hears_logs` that
-    the run asks for what it logs, by the fixture ``caplog``. `deadline` is None where the run may take any time.
+    the run asks for what it logs, by the fixture ``caplog``, and `unheard` are the handlers of pytest that have
+    to do without until it does. `deadline` is None where the run may take any time.
     """
 
     run: Run
@@ -39,18 +43,26 @@ class LiveRun:
     ending: Ending = field(default_factory=Ending)
     pruned: bool = False
     hears_logs: bool = False
+    unheard: list[logging.Handler] = field(default_factory=list)
     deadline: Deadline | None = None
     failed_analyses: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def interruptible(self) -> AbstractContextManager[None]:
         """A block in which the timeout of the run may interrupt it."""
-        return _ENDLESS if self.deadline is None else self.deadline
+        return ENDLESS if self.deadline is None else self.deadline
 
     @property
     def is_timed_out(self) -> bool:
         """Whether the run has heard that its time was over."""
         return self.deadline is not None and self.deadline.error is not None
+
+    def hear_logs(self) -> None:
+        """Let pytest keep what the run logs from now on."""
+        self.hears_logs = True
+        for handler in self.unheard:
+            logging.getLogger().addHandler(handler)
+        self.unheard.clear()
 
     def stop_the_clock(self) -> None:
         """Let time no longer count."""

@@ -54,7 +54,7 @@ def hold_sweep(path: Path) -> Any:
 
     Raises `ExperimentError` when another one has it.
     """
-    lock = hold(path / layout.JOURNALS_FOLDER / "invocation.lock")
+    lock = hold(path / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK)
     if lock is None:
         raise ExperimentError(
             f"{path} cannot be resumed: another invocation is at it; wait for its end, or end it with SIGTERM"

@@ -18,11 +18,14 @@ from expedition.authoring.holding import HeldVariables
 from expedition.authoring.identity import folder_name, run_key
 from expedition.authoring.lineage import Lineage
 from expedition.authoring.parameters import RUN_FIXTURES, describe_parameters, secret_values
+from expedition.authoring.project_files import ProjectFiles
 from expedition.authoring.single import SinglePlan, plan_single
 from expedition.authoring.special import Special, special_of
 from expedition.errors import ExperimentError, RunFailedError, near_matches
 from expedition.plugin.analysis import RunAnalyses
 from expedition.plugin.calling import call_between_hooks, recorded
+from expedition.plugin.child_code import ChildCodes
+from expedition.plugin.exposure import refuse_exposed_values
 from expedition.plugin.nested_hooks import NestedHooks
 from expedition.plugin.nested_lookup import lineage_of_child
 from expedition.plugin.run_making import RunMaker
@@ -91,6 +94,9 @@ class NestedRuns:
     levels: list[Level] = field(default_factory=list)
     failed_analyses: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._codes = ChildCodes(self.settings.rootdir)
+
     def run_child(
         self, parent: Run, experiment: Any, params: Mapping[str, Any], *, beside: Path
     ) -> RunRecord:
@@ -108,8 +114,12 @@ class NestedRuns:
             special = special_of(lineage, testing=level.special.testing, caching=level.special.caching)
             file = relative_file(lineage.own.source.path, self.settings.rootdir)
             plan = plan_single(lineage, file=file, given=params, origin=ORIGIN, special=special)
-            hooks = NestedHooks(lineage, self.config.pluginmanager.get_plugins())
+            plugins = self.config.pluginmanager.get_plugins()
+            hooks = NestedHooks(lineage, plugins)
             self._refuse_fixtures(plan, hooks)
+            outer = self.levels[0].lineage
+            codes = self._codes.inputs(outer, lambda: NestedHooks(outer, plugins), lineage, hooks)
+            parent.note_inputs(codes)
             return self._run(level, plan, hooks)
 
     # -- what is run ---------------------------------------------------------------------------------------
@@ -141,6 +151,9 @@ class NestedRuns:
         lineage = plan.lineage
         secrets = secret_values(plan.parameters, plan.values)
         mask = level.mask.joined(secrets)
+        refuse_exposed_values(
+            plan.name, [{name: v for name, v in plan.values.items() if name not in plan.secrets}], mask
+        )
         for outer in self.levels:  # what a child raises, logs or returns comes to those that it is nested in
             outer.mask.add(secrets)
         analyses = analyses_of(lineage)
@@ -176,6 +189,7 @@ class NestedRuns:
             if analyses and is_good:
                 self.failed_analyses += self.analyses.call(run, lineage, analyses, mask, plan.secrets)
         finally:
+            level.run.note_inputs_of(run)
             level.applied |= hooks.applied
             level.run.stale.extend(run.stale)
             with self.signals:
@@ -196,7 +210,7 @@ class NestedRuns:
             "file": plan.file,
             "function": plan.function,
             "namespace": level.namespace,
-            "description": lineage.description,
+            "description": mask.text(lineage.description),
             "tags": list(lineage.tags),
         }
         if references := [one.reference(self.settings.rootdir) for one in analyses]:
@@ -233,7 +247,13 @@ class NestedRuns:
         run, entry = own.run, inspect.unwrap(plan.lineage.body).__code__
         try:
             with recorded(
-                run, own.output, surroundings, plan.parameters, entry=entry, signals=self.signals
+                run,
+                own.output,
+                surroundings,
+                plan.parameters,
+                entry=entry,
+                signals=self.signals,
+                is_of_project=ProjectFiles(self.settings.rootdir).has,
             ) as ending:
                 try:
                     call_between_hooks(

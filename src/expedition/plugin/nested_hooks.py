@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -29,6 +29,11 @@ class NestedHooks(AppliedHooks):
         for hook in self._hooks.get(name, ()):
             filled = _HookWithoutFixtures(hook, None, filled)
         return filled
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The functions that fill hooks."""
+        return [hook.function for hooks in self._hooks.values() for hook in hooks]
 
     def check(self, name: str) -> None:
         """Raise `ExperimentError` when what fills a standard hook, which gets no keywords, asks for a fixture."""

@@ -18,12 +18,12 @@ from expedition.authoring.experiment_code import ExperimentCode
 from expedition.authoring.plan import SweepPlan
 from expedition.errors import ExpeditionError, ExperimentError
 from expedition.plugin import launch
-from expedition.plugin.after_sweep import is_due
+from expedition.plugin.after_sweep import BY_AFTER_SWEEP, is_due
 from expedition.plugin.binding import SweepBinding
 from expedition.plugin.collection import PLANNED_RUN, ExperimentCollection, node_of, run_index
 from expedition.plugin.debug_runs import DebugRuns
 from expedition.plugin.execution import RunExecution
-from expedition.plugin.experiment_codes import ExperimentCodes
+from expedition.plugin.experiment_codes import ExperimentCodes, changed_code, contents_of
 from expedition.plugin.locks import hold_sweep, release
 from expedition.plugin.past_runs import PastRuns
 from expedition.plugin.publishing import ActiveSweep
@@ -35,6 +35,7 @@ from expedition.plugin.summary import summary_lines
 from expedition.plugin.sweeps import Invocation, NewRows, create_sweep
 from expedition.recording import outcomes
 from expedition.recording.masking import MASKED, Mask
+from expedition.recording.seeds import derive_seed
 
 
 class SweepOpening:
@@ -68,13 +69,14 @@ class SweepOpening:
         self._past: PastRuns | None = None
         self._codes = ExperimentCodes(settings.rootdir)
         self._first: dict[str, pytest.Item] = {}
+        self._contents: dict[str, dict[str, str]] = {}
         self._given: Path | None = None
         self._others: dict[str, str] = {}
         self._check = StalenessCheck(settings.archive, settings.rootdir)
 
     def _expansions(self, node: str, plan: SweepPlan) -> list[Expansion]:
         """With ``--resume`` find the last sweep of a plan, and what was added to it after its design."""
-        if not self._settings.resume or plan.special.debug:
+        if not self._settings.resume or (plan.special.debug and self._settings.resume_from is None):
             return []
         try:
             found = self._find(plan, hold=not self._config.option.collectonly)
@@ -87,6 +89,9 @@ class SweepOpening:
         self.resumptions[node] = found
         self._locks.append(found.lock)
         expansions, found.expansions = read_expansions(found.sweep.path)
+        for one in expansions:
+            if one.by.startswith(BY_AFTER_SWEEP):
+                found.chosen[one.by] = found.chosen.get(one.by, 0) + len(one.points)
         return expansions
 
     def _find(self, plan: SweepPlan, *, hold: bool) -> Resumption | str | None:
@@ -169,13 +174,20 @@ class SweepOpening:
 
     def _judge(self, node: str, resumption: Resumption) -> None:
         """Find out which settled runs of a sweep are stale."""
-        code = self._code_of(node)
-        if code is None or node not in self._first:
+        if node not in self._first:
             return
-        planned = {run.key for run in self._collection.plans[node].runs}
+        code = self._code_of(node)
+        plan = self._collection.plans[node]
+        planned = {run.key: run for run in plan.runs}
         recorded = {key: run for key, run in resumption.recorded.items() if key in planned}
+        paired = ", and replicates share their seeds" if plan.paired else ""
         resumption.staleness = self._check.of(
-            resumption.sweep, recorded, code, ignore_code=self._settings.ignore_code
+            resumption.sweep,
+            recorded,
+            code,
+            seed_of=lambda key: derive_seed(self._settings.seed, plan.seed_identity(planned[key])),
+            about_seed=f"the seed was another: experiment_seed is {self._settings.seed}{paired}",
+            ignore_code=self._settings.ignore_code,
         )
 
     def _code_of(self, node: str) -> ExperimentCode | None:
@@ -196,11 +208,16 @@ class SweepOpening:
             lines.append(
                 f"{plan.name}: the input {place} of {runs} is not there any more; they are left as they are"
             )
-        if found.reasons and code is not None:
+        if found.reasons:
+            lines += [
+                f"{plan.name}: {'1 point' if number == 1 else f'{number} points'}, chosen by {by} from results so far, "
+                f"{'stays' if number == 1 else 'stay'}; only a sweep without --resume chooses anew"
+                for by, number in resumption.chosen.items()
+            ]
             if not self._settings.why_stale:
                 runs = "1 run is" if len(found.reasons) == 1 else f"{len(found.reasons)} runs are"
                 lines.append(
-                    f"{plan.name}: {runs} stale, since code or inputs have changed; --why-stale tells what, "
+                    f"{plan.name}: {runs} stale, since code, inputs or seeds have changed; --why-stale tells what, "
                     f"--ignore-code takes the code for unchanged"
                 )
                 return lines
@@ -237,7 +254,7 @@ class SweepOpening:
     def open(self) -> None:
         """Make the sweep folders, or go on in those that are resumed. Raises `pytest.UsageError`."""
         mask = Mask(value for plan in self._collection.plans.values() for value in plan.concealed)
-        invocation = Invocation(self._settings, self._argv(mask), self._options(), mask=mask)
+        invocation = Invocation(self._settings, self._argv(mask), self._options(mask), mask=mask)
         invocation.collect()
         self.line = {
             # Runs are told apart by it: which invocation made them. Two may begin in one second.
@@ -277,8 +294,9 @@ class SweepOpening:
         again: dict[int, int] = {}
         code = self._code_of(sweep.node)
         if resumption is None:
-            sweep.folder = create_sweep(sweep.plan, invocation, code, conftests=conftests, debug=self._debug)
-            self._locks.append(hold_sweep(sweep.folder.path))
+            sweep.folder = create_sweep(
+                sweep.plan, invocation, code, conftests=conftests, debug=self._debug, hold=self._hold
+            )
             sweep.rows = NewRows(sweep.plan, sweep.folder)
         else:
             sweep.folder = resumption.sweep
@@ -298,10 +316,18 @@ class SweepOpening:
             }
             skip, again = resumption.settled, resumption.again
             if code is not None:
-                line.update(invocation.changed_code(sweep.folder, code))
+                changed = changed_code(sweep.folder, code, invocation.mask)
+                line.update({"code": changed} if changed else {})
         sweep.folder.add_invocation(line)
         digest = code.digest if code is not None else ""
-        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip, digest, again))
+        if code is not None and self._config.pluginmanager.has_plugin("dsession"):
+            self._contents[sweep.node] = contents_of(code.files)
+        is_run = any(entry.folder == "." for entry in sweep.folder.entries[:1])
+        copy = invocation.copy_of(sweep.plan.file) if is_run and sweep.selected else b""
+        self._execution.bind(SweepBinding(sweep.plan, sweep.folder, attempts, skip, digest, again, copy))
+
+    def _hold(self, path: Path) -> None:
+        self._locks.append(hold_sweep(path))
 
     def _argv(self, mask: Mask) -> list[str]:
         """The command, without the secrets of all experiments."""
@@ -312,15 +338,15 @@ class SweepOpening:
             given = [assigned.sub(rf"\1{MASKED}", a) if assigned.match(a) else a for a in given]
         return [mask.text(argument) for argument in given]
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, mask: Mask) -> dict[str, Any]:
         option = self._config.option
         options: dict[str, Any] = {"experiment_seed": self._settings.seed}
         if option.where is not None:
-            options["where"] = option.where
+            options["where"] = mask.text(option.where)
         if self._settings.select is not None:
             options["archive_select"] = self._settings.select
         if option.keyword:
-            options["keyword"] = option.keyword
+            options["keyword"] = mask.text(option.keyword)
         if self._settings.overrides:
             options["overrides"] = [
                 f"{o.experiment + ':' if o.experiment else ''}{o.name}" for o in self._settings.overrides
@@ -345,6 +371,8 @@ class SweepOpening:
                 "skip": sorted(binding.skip if keys is None else binding.skip & keys),
                 "again": {str(i): n for i, n in binding.again.items() if rows is None or i in rows},
                 "code": binding.code,
+                "files": self._contents.get(node, {}),
+                "copy": binding.copy,
             }
         for node, resumption in self.resumptions.items():
             if node not in self.sweeps:  # nothing of it is left to run, and the worker has to know
@@ -357,6 +385,8 @@ class SweepOpening:
                     "skip": [] if later else sorted(resumption.settled),
                     "again": {},
                     "code": "",
+                    "files": {},
+                    "copy": b"",
                 }
         return orders
 

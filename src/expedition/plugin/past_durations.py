@@ -15,6 +15,7 @@ from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import PlannedRun, SweepPlan
 from expedition.errors import DamagedError
 from expedition.recording import layout, outcomes
+from expedition.recording.plain_files import open_plain, plain_lines
 from expedition.values import encode
 
 SWEEPS = 3
@@ -101,8 +102,8 @@ def _ended(sweep: SweepFolder) -> Iterable[tuple[int, float]]:
     left = LONGEST_READ
     for path in find_logs(sweep).values():
         try:
-            with open(path, "rb") as log:
-                for line in log:
+            with open_plain(path) as log:
+                for line in plain_lines(log):
                     left -= len(line)
                     ended = _ENDED.match(line[:_HEAD])
                     if ended and ended[2].decode() == outcomes.DONE:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from expedition.archive.past_query import PastQuery
 from expedition.archive.results import PastResults, ResultFinder
+from expedition.errors import RecordNotFoundError
 from expedition.plugin.archive_options import archive_root
 from expedition.plugin.live_run import LIVE
 from expedition.recording import Run, outcomes
+from expedition.recording.inputs import RUN
 
 _FINDER = pytest.StashKey[ResultFinder]()
 
@@ -36,27 +39,35 @@ class Results:
         `sweep` is ``"latest"`` (the last one that is whole: all its runs have ended, and it repeats no past runs),
         ``"all"`` (each run once, as it was made last) or the name of one; `status` that of the runs, several in a
         list, or None for any. The sweep of the run that asks is left out, and so are runs of testing mode unless it
-        is in that mode. The record of that run names them as its inputs.
+        is in that mode. The record of that run names them as its inputs, and what was asked, for ``--resume``.
 
         Raises `RecordNotFoundError` when there is none, `AmbiguousRunError` when several experiments go by that
         name, `ExperimentError` for a wrong status or expression.
         """
-        own = self._run.sweep_path if self._run is not None else None
-        find = self._finder.find
-        found = find(experiment, where, sweep=sweep, status=status, testing=self._testing, besides=own)
-        if self._run is not None:
+        if self._run is None:
+            return self._finder.find(experiment, where, sweep=sweep, status=status, testing=self._testing)
+        query = PastQuery.asked(experiment, where, sweep, status, self._testing)
+        try:
+            found = query.ask(self._finder, besides=self._run.sweep_path)
+        except RecordNotFoundError:
             self._run.note_inputs(
-                {
-                    "kind": "run",
-                    "key": row.key,
-                    "sweep": row.sweep,
-                    "folder": row.path.relative_to(self._finder.root).as_posix(),
-                    "status": row.status,
-                    "attempt": row.attempt,
-                    "start": row.start,
-                }
-                for row in found.rows()
-            )
+                [query.described(())]
+            )  # where the run goes on without, it has to be asked again
+            raise
+        rows = {row.path.relative_to(self._finder.root).as_posix(): row for row in found.rows()}
+        runs = [
+            {
+                "kind": RUN,
+                "key": row.key,
+                "sweep": row.sweep,
+                "folder": folder,
+                "status": row.status,
+                "attempt": row.attempt,
+                "start": row.start,
+            }
+            for folder, row in rows.items()
+        ]
+        self._run.note_inputs([*runs, query.described(rows)])
         return found
 
 

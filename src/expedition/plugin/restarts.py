@@ -58,7 +58,11 @@ class Restarts:
         return found if found is not None else self._runs.get(node_id.rpartition("@")[0])
 
     def end_of(self, node_id: str) -> str | None:
-        """The status in the record of the run of an item whose worker is gone; None where it has no end."""
+        """The status in the record of the run of an item whose worker is gone; None where it has no end.
+
+        Only an attempt of this invocation counts: the worker may have died before it began one, and then the record
+        is that of an earlier attempt.
+        """
         found = self.run_of(node_id)
         if found is None or found[0].folder is None:
             return None
@@ -67,7 +71,10 @@ class Restarts:
         assert folder is not None
         entry = next((entry for entry in folder.entries if entry.key == run.key), None)
         looked = look_at(folder, entry) if entry is not None else None
-        return looked.status if looked is not None and looked.status not in _OPEN else None
+        if looked is None or looked.status in _OPEN:
+            return None
+        first = sweep.resumption.attempts.get(run.key, 0) if sweep.resumption is not None else 0
+        return looked.status if looked.meta["attempt"] >= first else None
 
     def has_settled(self, node_id: str) -> bool:
         """Whether the run of an item settled before its worker died; it is counted then, though nobody reported it."""

@@ -18,7 +18,7 @@ from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
 from expedition.authoring.repeats import DESIGN as REPEATS
 from expedition.errors import DamagedError, ExperimentError, near_matches
-from expedition.plugin.locks import hold_sweep
+from expedition.plugin.locks import hold_sweep, release
 from expedition.plugin.staleness import RecordedRun, Staleness
 from expedition.recording import layout, outcomes
 from expedition.reporting.cells import format_cell
@@ -35,7 +35,8 @@ class Resumption:
     ----------
     attempts : number of the coming attempt of runs that were tried before.
     recorded : code and inputs of the settled runs. edits : how often the last attempt of these was edited.
-    expansions : up to which byte the expansions of the sweep folder were read.
+    expansions : up to which byte the expansions of the sweep folder were read. chosen : how many of the points that
+        were added so functions after the sweep chose, by the name of each.
     staleness : which settled runs are to run again, and why; set when the code is known.
     force : whether all settled runs are to run again.
     """
@@ -47,6 +48,7 @@ class Resumption:
     edits: Mapping[str, int] = field(default_factory=dict)
     lock: Any = None
     expansions: int = 0
+    chosen: dict[str, int] = field(default_factory=dict)
     staleness: Staleness = field(default_factory=Staleness)
     force: bool = False
 
@@ -154,8 +156,10 @@ def _why_not(plan: SweepPlan, sweep: SweepFolder) -> str:
     about = sweep.manifest["experiment"]
     if (about.get("file"), about.get("function")) != (plan.file, plan.function):
         return f"it is of {about.get('file')}::{about.get('function')}"
-    if about.get("debug") or plan.special.debug:
-        return "a debug run is never resumed"
+    if about.get("debug"):
+        return "it is a debug run, which is never resumed"
+    if plan.special.debug:
+        return "debug runs (--debug-run, __DEBUG__) go on with no sweep"
     if bool(about.get("testing")) != plan.special.testing:
         return "one of the two is in testing mode"
     # What repeats past runs has a design of its own: that of the file would be added to it.
@@ -163,10 +167,16 @@ def _why_not(plan: SweepPlan, sweep: SweepFolder) -> str:
 
 
 def _resumption(sweep: SweepFolder, *, hold: bool) -> Resumption:
-    _refuse_busy(sweep)
-    lock = hold_sweep(sweep.path) if hold else None
-    # Read again: until the lock was held another invocation may have added runs
-    sweep = SweepFolder.open(sweep.path) if hold else sweep
+    lock = None
+    if hold:
+        lock = hold_sweep(sweep.path)
+        try:
+            _refuse_busy(sweep)
+        except ExperimentError:
+            release(lock)
+            raise
+        # Read again: until the lock was held another invocation may have added runs
+        sweep = SweepFolder.open(sweep.path)
     statuses = {entry.key: outcomes.PENDING for entry in sweep.entries}
     attempts: dict[str, int] = {}
     recorded: dict[str, RecordedRun] = {}
@@ -184,8 +194,9 @@ def _resumption(sweep: SweepFolder, *, hold: bool) -> Resumption:
 
 
 def _refuse_busy(sweep: SweepFolder) -> None:
+    """Raise `ExperimentError` while workers of an invocation that was killed have not ended."""
     for lock in (sweep.path / layout.JOURNALS_FOLDER).glob("*.lock"):
-        if is_held(lock):
+        if lock.name != layout.INVOCATION_LOCK and is_held(lock):
             raise ExperimentError(
                 f"{sweep.path} cannot be resumed: the process {lock.stem} is still running it; wait for its end, "
                 f"or end it with SIGTERM"

@@ -97,7 +97,7 @@ def _attempt(item: Any, nextitem: pytest.Item | None, *, retried: bool) -> list[
         elif retried and reports[-1].failed and not _is_unexpected_pass(reports[-1]):
             following = item.parent
         reports.append(call_and_report(item, "teardown", log=False, nextitem=following))
-        if retried and any(report.failed for report in reports):
+        if any(report.failed for report in reports):  # the next run has its own attempts
             forget_failed(item, BaseException)
     finally:
         item._request = False
@@ -121,6 +121,7 @@ def _told(report: pytest.TestReport, last: Any, attempt: int, of: int) -> pytest
     """Turn the report of a failure into one that the next attempt follows."""
     error = str(last.expedition["error"] or last.expedition["status"]).partition("\n")[0]
     report.outcome = "rerun"  # type: ignore[assignment]
+    report.when = "call"  # that on a teardown would say that the item is over
     report.longrepr, report.sections = error, []
     report.__dict__.pop("expedition", None)  # the run has not ended
     setattr(report, _RETRY, {"error": error, "attempt": attempt, "of": of})

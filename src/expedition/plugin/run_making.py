@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,26 @@ class RunMaker:
         cache = self.cache(identity.mask, enabled=caching)
         writer = self.writer_of(identity.sweep)
         run = Run(
-            identity, writer, listener, output, hooks, cache, children, self._read_code, self._input_files
+            identity,
+            writer,
+            listener,
+            output,
+            hooks,
+            cache,
+            children,
+            self._read_code,
+            self._input_files,
+            functools.partial(self._input_changes, identity.sweep),
         )
         return run, output
+
+    def _input_changes(self, sweep: Path, inputs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """What of inputs that a run has read, and one in `sweep` would read again, is another by now, or gone."""
+        from expedition.plugin.input_check import InputCheck
+
+        check = InputCheck(self._settings.archive, self._input_files, is_still=False)
+        changed, gone = check.changes(inputs, since=0, besides=sweep)
+        return (*changed, *(f"{place} is not there any more" for place in sorted(gone)))
 
     def _read_code(self, function: Callable[..., Any]) -> Reached:
         return reach(function, root=self._settings.rootdir, is_exact=False)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from expedition.authoring.expressions import Expression, compile_expression
-from expedition.authoring.limits import check_retries, check_timeout
+from expedition.authoring.limits import LONGEST_TIMEOUT, check_retries, check_timeout
 from expedition.authoring.modules import use_root
 from expedition.authoring.overrides import Override
 from expedition.authoring.specs import Include
@@ -141,14 +141,18 @@ def _expression(text: str) -> Expression:
 
 
 def _seed(text: str) -> int:
-    if not re.fullmatch(r"\d+", text.strip()):
-        raise ExperimentError(f"ini experiment_seed must be a whole number of at least 0, but got {text!r}")
+    if not re.fullmatch(r"\d{1,1000}", text.strip()):
+        raise ExperimentError(
+            f"ini experiment_seed must be a whole number of at least 0 and at most 1,000 digits, but got {text[:80]!r}"
+        )
     return int(text)
 
 
 def _seconds(text: str, key: str = "experiment_snapshot_interval", zero: str = "no snapshots") -> float:
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()):
-        raise ExperimentError(f"ini {key} must be a number of seconds, 0 for {zero}, but got {text!r}")
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()) or float(text) > LONGEST_TIMEOUT:
+        raise ExperimentError(
+            f"ini {key} must be a number of seconds, 0 for {zero}, and ten years at most, but got {text[:80]!r}"
+        )
     return float(text)
 
 
@@ -161,7 +165,7 @@ def limit(text: str | None, check: Callable[[object, str], _Number], option: str
         return None
     digits = text.strip()
     value: object = text
-    if re.fullmatch(r"\d+", digits):
+    if re.fullmatch(r"\d{1,18}", digits):
         value = int(digits)
     elif re.fullmatch(r"(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?", digits):
         value = float(digits)
@@ -169,9 +173,9 @@ def limit(text: str | None, check: Callable[[object, str], _Number], option: str
 
 
 def _generations(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9]\d*", text.strip()):
+    if not re.fullmatch(r"0{,9}[1-9]\d{,17}", text.strip()):
         raise ExperimentError(
-            f"ini experiment_max_generations must be a whole number of at least 1, but got {text!r}"
+            f"ini experiment_max_generations must be a whole number of at least 1, but got {text[:80]!r}"
         )
     return int(text)
 

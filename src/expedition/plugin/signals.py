@@ -7,8 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Any
+
+from expedition.recording.steps import STEPS
 
 ECHO = 1.0
 """Seconds in which a further signal is the first one again, come another way.
@@ -23,9 +26,12 @@ _NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 class Signals:
     """Handlers of one process. Used as a context manager it holds signals back until the block is over.
 
+    So does a step of a record, see `expedition.recording.steps`.
+
     The first signal raises `KeyboardInterrupt`, the second does so again, for what the first one has called may take
     long; the third ends the process at once. A process that `is_alone`, with nobody who could kill it, is ended by
-    the second one where it does not come to hear the first, in a call of C code.
+    the second SIGINT where it does not come to hear the first, in a call of C code. SIGTERM does not do so: many send
+    it twice at once, such as ``timeout``, and of two the process may hear the first only when the call is over.
 
     Attributes
     ----------
@@ -53,7 +59,12 @@ class Signals:
             before = signal.getsignal(number)
             if before != signal.SIG_IGN:
                 self._before[number] = before
-                self._listen(number)
+                self._listen(number, armed=number == signal.SIGINT)
+
+    def listen_again(self) -> None:
+        """Have the next SIGINT but one end the process again, where somebody has set the handler anew."""
+        if signal.SIGINT in self._before and signal.getsignal(signal.SIGINT) == self._handle:
+            self._listen(signal.SIGINT, armed=True)
 
     def uninstall(self) -> None:
         """Put the earlier handlers back."""
@@ -71,18 +82,17 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
-        if self._depth == 0 and self._waiting:
-            self._waiting = False
+        if self._waiting:
             self._interrupt()
 
-    def _listen(self, number: int) -> None:
+    def _listen(self, number: int, *, armed: bool) -> None:
         signal.signal(number, self._handle)
-        if self._is_alone and number in (signal.SIGINT, signal.SIGTERM):
+        if self._is_alone and armed:
             _let_the_next_kill(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number in self._before:
-            self._listen(number)
+            self._listen(number, armed=number in (signal.SIGINT, signal.SIGTERM))
         now = time.monotonic()
         is_typed_again = number == signal.SIGINT and signal.SIGINT in self.received
         self.received.append(number)
@@ -97,14 +107,15 @@ class Signals:
         elif self.on_second is not None:
             self.on_second()
             return
-        if self._depth:
-            self._waiting = True
-        else:
+        self._waiting = True
+        if not STEPS.put_off(frame, self._interrupt):
             self._interrupt()
 
     def _interrupt(self) -> None:
-        self.raised += 1
-        raise KeyboardInterrupt
+        if self._waiting and not self._depth:
+            self._waiting = False
+            self.raised += 1
+            raise KeyboardInterrupt
 
 
 def _let_the_next_kill(number: int) -> None:
@@ -113,13 +124,22 @@ def _let_the_next_kill(number: int) -> None:
     Python runs handlers between two steps of its own code. In a C call that does not return nobody hears a signal:
     then only the system can end the process. Where there is no System V ``signal`` in the C library, it does not.
     """
+    functions = _system_v()
+    if functions is not None:
+        install, present = functions
+        install(number, present(number))
+
+
+@cache
+def _system_v() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """The functions of C that set a handler for one signal, and that return it."""
     try:
         import ctypes
 
         install = ctypes.CDLL(None).sysv_signal
         present = ctypes.pythonapi.PyOS_getsig
     except (ImportError, OSError, AttributeError, TypeError):
-        return
+        return None
     install.argtypes, install.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
     present.argtypes, present.restype = (ctypes.c_int,), ctypes.c_void_p
-    install(number, present(number))
+    return install, present

@@ -1,4 +1,4 @@
-"""Stale runs: settled ones whose code or inputs are others by now, and what it is that has changed."""
+"""Stale runs: settled ones whose code, inputs or seed are others by now, and what it is that has changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from expedition.archive.meta_file import load_meta
 from expedition.archive.recorded_code import RecordedCodes
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.experiment_code import CODE, CONSTANT, ExperimentCode
-from expedition.errors import DamagedError, ExperimentError
-from expedition.recording.inputs import RUN, InputFiles
+from expedition.errors import DamagedError
+from expedition.plugin.input_check import InputCheck
+from expedition.recording.inputs import InputFiles
 from expedition.recording.masking import Mask
 
 _SHORT = 12
@@ -24,32 +24,39 @@ _LONG_HASH = 64
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What the last word on a settled run says of its code and inputs.
+    """What the last word on a settled run says of its code, inputs and seed.
 
     `inputs` is their number where the meta file in `folder`, below the sweep folder, has them; `start` is in µs
-    since the epoch.
+    since the epoch; `seed` None where it is not said.
     """
 
     code: str
     inputs: Sequence[Mapping[str, Any]] | int
     folder: str
     start: int
+    seed: int | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any], folder: str) -> RecordedRun:
         """Return what a commit line says; anything of a wrong kind counts as not said."""
-        code, inputs = line.get("code"), line.get("inputs", ())
+        code, inputs, seed = line.get("code"), line.get("inputs", ()), line.get("seed")
         if not isinstance(inputs, int):
             inputs = [one for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
-        return cls(code if isinstance(code, str) else "", inputs, folder, line["start"] or 0)
+        return cls(
+            code if isinstance(code, str) else "",
+            inputs,
+            folder,
+            line["start"] or 0,
+            seed if isinstance(seed, int) else None,
+        )
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why runs are stale: the digest of their code, empty where that is the same, and changed inputs, each a text."""
+    """Why runs are stale: the digest of their code, empty where that is the same, and a text for all else."""
 
     code: str
-    inputs: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @dataclass
@@ -82,22 +89,37 @@ class StalenessCheck:
     """
 
     def __init__(self, archive: Path, root: Path) -> None:
-        self._archive = archive
-        self._files = InputFiles(root)
-        self._now = lru_cache(maxsize=None)(self._described)
-        self._past = lru_cache(maxsize=100_000)(self._past_run)
+        self._inputs_now = InputCheck(archive, InputFiles(root), is_still=True)
 
     def of(
-        self, sweep: SweepFolder, runs: Mapping[str, RecordedRun], code: ExperimentCode, *, ignore_code: bool
+        self,
+        sweep: SweepFolder,
+        runs: Mapping[str, RecordedRun],
+        code: ExperimentCode | None,
+        *,
+        seed_of: Callable[[str], int],
+        about_seed: str,
+        ignore_code: bool,
     ) -> Staleness:
-        """Return which of the settled `runs`, by run key, are stale; with `ignore_code` only by their inputs."""
+        """Return which of the settled `runs`, by run key, are stale.
+
+        With `ignore_code`, and without `code`, they are so by their inputs and seeds alone; `seed_of` gives the seed
+        that a run would have now, `about_seed` says what that follows from.
+        """
         found = Staleness()
         for key, run in runs.items():
             if not run.code:
                 found.unknown += 1
-            changed = "" if ignore_code or run.code in ("", code.digest) else run.code
+            is_same = ignore_code or code is None or run.code in ("", code.digest)
+            changed = "" if is_same else run.code
             inputs = self._inputs(sweep, run)
-            texts = tuple(text for one in inputs if (text := self._changed(one, run, found.missing)))
+            texts, gone = self._inputs_now.changes(
+                inputs, since=run.start, besides=sweep.path, ignore_code=ignore_code
+            )
+            for place in gone:
+                found.missing[place] = found.missing.get(place, 0) + 1
+            if run.seed is not None and run.seed != seed_of(key):
+                texts = (*texts, about_seed)
             if changed or texts:
                 found.reasons[key] = Reason(changed, texts)
         return found
@@ -110,62 +132,12 @@ class StalenessCheck:
             return [one for one in inputs if isinstance(one, dict)]
         return ()
 
-    def _changed(self, one: Mapping[str, Any], run: RecordedRun, missing: dict[str, int]) -> str:
-        """What of an input has changed, empty when nothing has."""
-        if one.get("kind") == RUN:
-            return self._changed_run(one, run)
-        place = str(one.get("path", ""))
-        now = self._now(place)
-        if now is None:
-            missing[place] = missing.get(place, 0) + 1
-            return ""
-        if now["sha256"] == one.get("sha256") and now["kind"] == one.get("kind"):
-            return ""
-        return f"input {place} was {_content(one)}, is {_content(now)}"
-
-    def _described(self, place: str) -> dict[str, Any] | None:
-        path = self._files.place_of(place)
-        try:
-            return self._files.describe(path) if path.exists() else None
-        except (OSError, ExperimentError):
-            return None
-
-    def _changed_run(self, one: Mapping[str, Any], run: RecordedRun) -> str:
-        folder = str(one.get("folder", ""))
-        now = self._past(folder)
-        if now is None:
-            return ""
-        attempt, start, edited = now
-        if "attempt" in one and (one["attempt"], one.get("start")) != (attempt, start):
-            return f"the run {folder}, which was read, was run again (attempt {attempt + 1})"
-        if edited > run.start:
-            return f"the run {folder}, which was read, was edited"
-        return ""
-
-    def _past_run(self, folder: str) -> tuple[int, str, int] | None:
-        """Attempt and start of a run of the archive, and when it was last edited; None where it is gone."""
-        from expedition.archive.recovery import microseconds
-
-        place = self._archive / folder
-        if ".." in Path(folder).parts or not place.is_relative_to(self._archive):
-            return None
-        try:
-            meta = load_meta(place)
-        except (DamagedError, FileNotFoundError):
-            return None
-        edits = [str(edit.get("time")) for edit in meta.get("edits", ()) if isinstance(edit, dict)]
-        try:
-            last = max((microseconds(time) for time in edits), default=0)
-        except ValueError:
-            last = 0
-        return int(meta.get("attempt", 0)), str(meta.get("start", "")), last
-
 
 def explain(
     name: str,
     sweep: SweepFolder,
     staleness: Staleness,
-    code: ExperimentCode,
+    code: ExperimentCode | None,
     *,
     root: Path,
     label_of: Callable[[str], str],
@@ -181,9 +153,9 @@ def explain(
         more = ", …" if len(keys) > 3 else ""
         runs = "1 run is" if len(keys) == 1 else f"{len(keys)} runs are"
         yield f"{name}: {runs} stale ({', '.join(labels)}{more})"
-        for text in reason.inputs:
+        for text in reason.others:
             yield mask.text(f"  {text}")
-        if not reason.code:
+        if not reason.code or code is None:
             continue
         before = codes.parts(reason.code)
         if before is None:
@@ -228,7 +200,3 @@ def _part_lines(
 def _shortened(text: str, part: str) -> str:
     is_hash = part.startswith(CONSTANT) and len(text) == _LONG_HASH
     return text[:_SHORT] if is_hash else text
-
-
-def _content(one: Mapping[str, Any]) -> str:
-    return f"{str(one.get('sha256', ''))[:_SHORT]} ({one.get('size')} bytes)"

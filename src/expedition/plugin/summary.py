@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from expedition.archive.commits import latest_commits
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.plan import SweepPlan
+from expedition.plugin.concealing import concealed
 from expedition.recording import layout, outcomes
+from expedition.recording.masking import Mask
 from expedition.reporting.cells import format_cell, told
 from expedition.reporting.durations import format_duration
 from expedition.reporting.formats import render_table
@@ -134,9 +136,7 @@ def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None 
         yield f"summary: {relative(place / layout.SUMMARY_FOLDER, base)}"
 
 
-def show_failure(
-    reporter: pytest.TerminalReporter, name: str, error: BaseException, function: Callable[..., Any] | None
-) -> None:
+def show_failure(reporter: pytest.TerminalReporter, plan: SweepPlan, error: BaseException) -> None:
     """Show what ended the after_sweep function of an experiment, as pytest shows what ends a run; and count it.
 
     pytest lists it among what failed, and colours its last line by that.
@@ -145,6 +145,7 @@ def show_failure(
 
     config = reporter.config
     option = config.option
+    function, mask = plan.after_sweep, Mask(plan.concealed)
     info = pytest.ExceptionInfo.from_exception(error)
     own = Path(__file__).parent.parent
     traceback = info.traceback.filter(lambda entry: own not in Path(entry.path).parents)
@@ -152,16 +153,17 @@ def show_failure(
         info.traceback = traceback
     style: Any = "long" if option.tbstyle == "auto" else option.tbstyle
     shown = info.getrepr(style=style if style != "no" else "short", showlocals=option.showlocals)
+    shown, message = concealed(shown, mask) if mask else shown, mask.text(info.exconly())
     file, line = (function.__code__.co_filename, function.__code__.co_firstlineno) if function else ("", 0)
-    reporter.section(f"after_sweep of {name} failed", sep="_", red=True, bold=True)
+    reporter.section(f"after_sweep of {plan.name} failed", sep="_", red=True, bold=True)
     if style == "no":
-        reporter.write_line(info.exconly())
+        reporter.write_line(message)
     elif traceback:
         shown.toterminal(reporter._tw)
     else:  # found out when it had returned: there is no line of the user's that raised it
         for text in _source_of(function):
-            reporter.write_line(f"    {text}")
-        for text in info.exconly().splitlines():
+            reporter.write_line(f"    {mask.text(text)}")
+        for text in message.splitlines():
             reporter.write_line(f"E   {text}", red=True, bold=True)
         if file:
             reporter.write_line(
@@ -169,9 +171,9 @@ def show_failure(
             )
     if shown.reprcrash is not None:
         file, line = (shown.reprcrash.path, shown.reprcrash.lineno) if traceback else (file, line)
-        shown.reprcrash = type(shown.reprcrash)(file, line, info.exconly())
+        shown.reprcrash = type(shown.reprcrash)(file, line, message)
     # pytest writes an id relative to where it was called from.
-    title = f"after_sweep of {name}"
+    title = f"after_sweep of {plan.name}"
     node = os.path.relpath(config.invocation_params.dir / title, config.rootpath).replace(os.sep, "/")
     report = pytest.TestReport(node, (file, line, title), {}, "failed", shown, "call")
     reporter._add_stats("failed", [report])

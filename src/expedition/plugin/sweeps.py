@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from expedition.archive.invocations import changed_provenance
-from expedition.archive.recorded_code import RecordedCodes
 from expedition.archive.sweep import SweepFolder
 from expedition.authoring.analysis import analyses_of
 from expedition.authoring.experiment_code import ExperimentCode
@@ -26,11 +25,13 @@ from expedition.authoring.plan import PlannedRun, SweepPlan
 from expedition.authoring.special import Special
 from expedition.errors import ExperimentError
 from expedition.plugin.debug_runs import DebugRuns
+from expedition.plugin.experiment_codes import masked_parts
 from expedition.plugin.settings import Settings
 from expedition.recording import layout
 from expedition.recording.files import replace_file
 from expedition.recording.masked_sources import masked_source
 from expedition.recording.masking import NO_MASK, Mask
+from expedition.recording.plain_files import read_plain
 from expedition.recording.provenance import collect_provenance, git_diff
 from expedition.recording.snapshot import code_file_of, local_sources, write_snapshot
 from expedition.values import encode
@@ -61,29 +62,27 @@ class Invocation:
         self.provenance = collect_provenance(rootdir=root, argv=self.argv, exclude=self.settings.archive)
         self.diff = git_diff(root, exclude=self.settings.archive)
         if self.diff is not None:
-            self.diff = self.mask.bytes(self.diff[0]), self.diff[1]
+            self.diff = self.mask.content(self.diff[0]), self.diff[1]
         git = self.provenance.get("git")
         if self.diff is not None and isinstance(git, dict):
             git["diff"] = f"{layout.SOURCE_FOLDER}/{layout.DIFF_FILE}"
             git["diff_truncated"] = self.diff[1]
 
-    def changed_code(self, sweep: SweepFolder, code: ExperimentCode) -> dict[str, Any]:
-        """What a line of the invocations says of code that is not that of the manifest of `sweep`; else nothing.
-
-        The copies of sources are those of the first invocation, so sources of what has changed stand there too.
-        """
-        codes = RecordedCodes.of(sweep)
-        if code.digest == codes.first:
-            return {}
-        parts = codes.changed(code.parts)
-        sources = {name: self.mask.text(text) for name, text in code.sources(parts).items()}
-        return {"code": {"digest": code.digest, "parts": parts, "sources": sources}}
+    def copy_of(self, file: str) -> bytes:
+        """The content of a file of the project as it may be copied, without secrets. Raises `ExperimentError`."""
+        path = self.settings.rootdir / file
+        try:
+            return masked_source(path.read_bytes(), path.suffix, self.mask)
+        except OSError as error:
+            raise ExperimentError(
+                f"{file} cannot be read again: {error}; do not move it while pytest runs"
+            ) from None
 
     def changes_to(self, sweep: SweepFolder) -> dict[str, Any]:
         """What of the provenance is not that of the invocation that began `sweep`."""
         first = sweep.manifest.get("provenance")
         try:
-            kept = (sweep.path / layout.SOURCE_FOLDER / layout.DIFF_FILE).read_bytes()
+            kept = read_plain(sweep.path / layout.SOURCE_FOLDER / layout.DIFF_FILE)
         except OSError:
             kept = None
         diff = None if self.diff is None else self.diff[0]
@@ -115,15 +114,19 @@ def create_sweep(
     *,
     conftests: Iterable[Path],
     debug: DebugRuns,
+    hold: Callable[[Path], None],
 ) -> SweepFolder:
     """Make the sweep folder of a plan: manifest, sources, analysis script; that of a debug run is one of `debug`.
 
-    Raises `ExperimentError`.
+    `hold` takes the lock of the folder before there is a manifest, by which other invocations know a sweep: none of
+    them can go on with it in between. Raises `ExperimentError`.
     """
     archive = invocation.settings.archive
     try:
         make_root(archive)
         path = _new_folder(archive / plan.namespace, plan.special, debug)
+        (path / layout.JOURNALS_FOLDER).mkdir()
+        hold(path)
         _write_sources(path, plan, invocation, conftests)
         return SweepFolder.create(path, _manifest(plan, path, invocation, code))
     except OSError as error:
@@ -184,8 +187,8 @@ def _manifest(
             "file": plan.file,
             "function": plan.function,
             "namespace": plan.namespace,
-            "description": plan.description,
-            "tags": list(plan.tags),
+            "description": invocation.mask.text(plan.description),
+            "tags": list(map(invocation.mask.text, plan.tags)),
         },
         "parameters": {name: _about(plan, name) for name in plan.parameters},
         "swept": list(plan.swept),
@@ -199,7 +202,8 @@ def _manifest(
     }
     if code is not None:
         places = code.places(code.parts, invocation.settings.rootdir)
-        manifest["code"] = {"digest": code.digest, "parts": dict(code.parts), "places": places}
+        parts = masked_parts(code.parts, invocation.mask)
+        manifest["code"] = {"digest": code.digest, "parts": parts, "places": places}
     analyses = [one.reference(invocation.settings.rootdir) for one in analyses_of(plan.lineage)]
     if analyses:
         manifest["experiment"]["analysis"] = analyses
@@ -213,11 +217,16 @@ def _manifest(
         manifest["opaque_variables"] = dict(plan.opaque)
     if plan.grid is not None:
         manifest["grid"] = {"dims": [n for n, _ in plan.grid], "shape": [size for _, size in plan.grid]}
-    single = len(plan.runs) == 1 and not plan.runs[0].id
+    single = _is_single(plan)
     manifest["runs"] = [_row(run, run.index, sharded, {}, single=single) for run in plan.runs]
     if single:
         manifest["runs"][0]["id"] = plan.function
     return manifest
+
+
+def _is_single(plan: SweepPlan) -> bool:
+    """Tell the plan of an unparametrized experiment, whose run folder is the sweep folder."""
+    return len(plan.runs) == 1 and not plan.runs[0].id
 
 
 def _about(plan: SweepPlan, name: str, *, fixed: str = "value") -> dict[str, Any]:
@@ -280,11 +289,11 @@ def _write_sources(path: Path, plan: SweepPlan, invocation: Invocation, conftest
     hashes = write_snapshot(path / layout.SOURCE_FOLDER, sources, experiment_file=file, mask=mask)
     if invocation.diff is not None:
         replace_file(path / layout.SOURCE_FOLDER / layout.DIFF_FILE, invocation.diff[0])
-    if len(plan.runs) == 1 and not plan.runs[0].id:
-        replace_file(path / code_file_of(file), mask(file.read_bytes(), file.suffix))
+    if _is_single(plan):
+        replace_file(path / code_file_of(file), invocation.copy_of(plan.file))
     invocation.provenance["sources"] = hashes
     invocation.provenance["import_paths"] = _import_paths(root)
-    replace_file(path / layout.ANALYSIS_FILE, analysis_script(plan).encode())
+    replace_file(path / layout.ANALYSIS_FILE, invocation.mask.text(analysis_script(plan)).encode())
 
 
 def _import_paths(root: Path) -> list[str]:
@@ -299,7 +308,7 @@ def analysis_script(plan: SweepPlan) -> str:
 
     The folder of the one run of an unparametrized experiment is the sweep folder: its analyses are called too.
     """
-    calls = len(plan.runs) == 1 and not plan.runs[0].id and bool(analyses_of(plan.lineage))
+    calls = _is_single(plan) and bool(analyses_of(plan.lineage))
     title = json.dumps(f"{plan.name}: {plan.description.splitlines()[0] if plan.description else 'analysis'}")
     return f"""{title}
 # Reload this sweep: python analysis.py            (needs pytest-expedition, and nothing of the experiment)

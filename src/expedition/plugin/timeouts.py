@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from expedition.authoring.plan import SweepPlan
 from expedition.plugin.settings import Settings
 from expedition.plugin.signals import Signals
 from expedition.recording.outcomes import RunTimeout
+from expedition.recording.steps import STEPS
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,20 +39,31 @@ def timeout_of(plan: SweepPlan, settings: Settings) -> float | None:
     return plan.lineage.timeout if settings.run_timeout is None else settings.run_timeout or None
 
 
-def why_impossible(plan: SweepPlan, settings: Settings) -> str | None:
-    """Say why a plan cannot have the timeout that it has; None where it can, or has none."""
-    if CAN_TIME_OUT or timeout_of(plan, settings) is None:
+def why_impossible(plan: SweepPlan, settings: Settings, *, is_here: bool) -> str | None:
+    """Say why a plan cannot have the timeout that it has; None where it can, or has none.
+
+    `is_here` says that its runs are executed in this thread.
+    """
+    if timeout_of(plan, settings) is None:
         return None
-    return (
-        f"{plan.name}: this system has not the signals that a timeout needs; run it without one (--run-timeout 0), or "
-        f"on Linux or macOS"
-    )
+    if not CAN_TIME_OUT:
+        return (
+            f"{plan.name}: this system has not the signals that a timeout needs; run it without one (--run-timeout 0), "
+            f"or on Linux or macOS"
+        )
+    if is_here and threading.current_thread() is not threading.main_thread():
+        return (
+            f"{plan.name}: pytest works in the thread {threading.current_thread().name}, and only the main thread "
+            f"hears of a timeout; run it in workers (-n 1), without a timeout (--run-timeout 0), or from expedition.run"
+        )
+    return None
 
 
 class Deadline:
     """The timeout of one attempt, from its begin to the end of its call.
 
-    Used as a context manager it lets the timeout interrupt the block; such blocks may be nested.
+    Used as a context manager it lets the timeout interrupt the block. Such blocks may be nested: the fixtures that a
+    function asks for in its grace period are set up as ever.
 
     Attributes
     ----------
@@ -71,19 +84,22 @@ class Deadline:
         return self._depth > 0 and self.error is None and not self.is_over
 
     def __enter__(self) -> None:
+        if not self._depth:
+            self._check()
         self._depth += 1
-        self.check()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         self._depth -= 1
-        if error is None:
-            self.check()
+        if error is None and not self._depth:
+            self._check()
 
-    def check(self) -> None:
-        """Raise `RunTimeout` when the time is over, also when it was raised before and swallowed."""
-        if self.error is not None and not self.is_over:
+    def _check(self) -> None:
+        """Raise `RunTimeout` when the time is over, whoever was to say so, also when it was raised and swallowed."""
+        if self.is_over:
+            return
+        if self.error is not None:
             raise self.error
-        if self.can_interrupt and time.monotonic() >= self.moment:
+        if time.monotonic() >= self.moment:
             self.interrupt()
 
     def interrupt(self) -> None:
@@ -145,8 +161,12 @@ class Timeouts:
         if self._current is deadline:
             self._current = None
         self.tell({"do": "end", "reply": ask})
-        if ask and self._is_own:
-            os.read(self._replies, 1)  # nothing, when the watcher is not there any more
+        if ask and self._is_own and not os.read(self._replies, 1):
+            warnings.warn(
+                "the process that watches over timeouts has ended: a run that did not return by itself would not "
+                "have been ended; the next run with a timeout starts another one",
+                stacklevel=2,
+            )
 
     def tell(self, request: dict[str, Any]) -> None:
         """Send a request to the watcher. One that was killed costs the last resort, and no run."""
@@ -202,27 +222,49 @@ class Timeouts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True
+        if self._is_due and not STEPS.put_off(frame, self._interrupt):
+            self._interrupt()
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the run that is going on is to be interrupted now."""
         deadline = self._current
         if deadline is None or self._signals.are_held_back or time.monotonic() < deadline.moment:
-            return
-        if deadline.can_interrupt:
-            deadline.interrupt()
+            return False
+        return deadline.can_interrupt
+
+    def _interrupt(self) -> None:
+        __tracebackhide__ = True
+        if self._current is not None and self._is_due:
+            self._current.interrupt()
+
+    def _listen(self) -> None:
+        """Hear the signals of the watcher, also when an earlier run has taken them for itself."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGVTALRM) != self._handle:
+            before = signal.signal(signal.SIGVTALRM, self._handle)
+            if self._stack is None:
+                self._handler_before = before if before is not None else signal.SIG_DFL
+        if self._stack is None:
+            import faulthandler
+            import tempfile
+
+            self._stack = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process
+            faulthandler.register(signal.SIGXCPU, file=self._stack, all_threads=True, chain=False)
 
     def _start(self) -> None:
-        """Start the watcher at the first run that has a timeout."""
+        """Start the watcher at the first run that has a timeout, and another one where that was ended."""
+        self._listen()
         if self._watcher is not None:
-            return
-        import faulthandler
+            if self._watcher.poll() is None:
+                return
+            os.close(self._requests)
+            os.close(self._replies)
         import subprocess
-        import tempfile
 
         from expedition.recording import watcher
 
-        if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGVTALRM, self._handle)
-            self._handler_before = before if before is not None else signal.SIG_DFL
-        self._stack = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process
-        faulthandler.register(signal.SIGXCPU, file=self._stack, all_threads=True, chain=False)
+        assert self._stack is not None
         self._process = os.getpid()
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()

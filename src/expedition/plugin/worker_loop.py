@@ -18,6 +18,7 @@ import pytest
 from expedition.plugin.collection import PLAN
 from expedition.plugin.concealing import conceal_report
 from expedition.plugin.execution import RunExecution
+from expedition.plugin.forks import tear_down
 
 ORDER = "expedition_one_by_one"
 """In the input of a worker: whether this loop is to take the place of that of xdist."""
@@ -129,9 +130,8 @@ class WorkerLoop:
         last = self._current
         if last is None:
             return
-        state: Any = session._setupstate
         call = pytest.CallInfo.from_call(
-            lambda: state.teardown_exact(following),
+            lambda: tear_down(session, following),
             when="teardown",
             reraise=(KeyboardInterrupt, pytest.exit.Exception),
         )

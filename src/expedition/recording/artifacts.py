@@ -16,6 +16,7 @@ from expedition.errors import ArtifactError, UnstorableError
 from expedition.recording import layout
 from expedition.recording.files import replace_file
 from expedition.recording.masking import NO_MASK, Mask
+from expedition.recording.steps import STEPS
 
 
 class Artifacts:
@@ -34,9 +35,11 @@ class Artifacts:
     def path_for(self, name: str, *, overwrite: bool = False, suffix: str = "") -> tuple[str, Path]:
         """Check an artifact's name; return it, completed by `suffix`, with its path, whose folder is made.
 
-        Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken.
+        Raises `ArtifactError` for a name that is empty, leaves the folder, is reserved or taken, `UnstorableError` for
+        one that has a secret in it.
         """
         relative = check_name(name)
+        self._mask.check(relative)
         if ".tmp-" in relative:
             raise ArtifactError(
                 f"artifact {name!r}: '.tmp-' marks files that are not finished; choose a name without it"
@@ -61,6 +64,7 @@ class Artifacts:
     ) -> Path:
         """Write `content` whole and note it down."""
         relative, path = self.path_for(name, overwrite=overwrite, suffix=suffix)
+        self._mask.check_bytes(content, relative)  # before it takes the place of what is there
         replace_file(path, content)
         self._note(relative, len(content), hashlib.sha256(content).hexdigest(), kind)
         return path
@@ -74,6 +78,7 @@ class Artifacts:
         temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
         try:
             make(temporary)
+            self._mask.check_file(temporary, relative)
             size, digest = _measure(temporary)
             os.replace(temporary, path)
         finally:
@@ -94,44 +99,56 @@ class Artifacts:
         relative, path = self.path_for(name, overwrite="x" not in mode)
         if "b" not in mode:
             options.setdefault("encoding", "utf-8")
+        return self._open(relative, path, mode, options)
+
+    @STEPS.step
+    def _open(self, relative: str, path: Path, mode: str, options: dict[str, Any]) -> IO[Any]:
         stream = open(path, mode, **options)  # noqa: SIM115 - it is the caller's
         self._write(json.dumps({"e": "open", "name": relative}))
         self._opened[relative] = stream
+        if STEPS.waiting is not None:
+            STEPS.let_in()
         return stream
 
-    def settle(self) -> None:
-        """Note down the files that were opened to write."""
-        errors = []
+    def settle(self) -> list[str]:
+        """Note down the files that were opened to write; one that has a secret in it is removed.
+
+        Returns messages, each with the type of an exception before it, for files that cannot be noted down.
+        """
+        problems = []
         for relative, stream in self._opened.items():
             try:
                 if not stream.closed:
                     stream.flush()
                 path = self.folder / relative
                 if path.is_file():
+                    self._check(path, relative)
                     self._note(relative, *_measure(path), "file")
-            except OSError as error:
-                errors.append(error)
+            except (UnstorableError, OSError) as error:
+                problems.append(f"{type(error).__name__}: {error}")
         self._opened.clear()
-        if errors:
-            raise errors[0]
+        return problems
 
     def listing(self) -> list[dict[str, Any]]:
         """Name, size in bytes, SHA-256 and kind of every artifact, in order of commitment."""
         return list(self._committed.values())
 
-    def _check(self, path: Path) -> None:
+    def _check(self, path: Path, relative: str) -> None:
         """Take a file away that has a secret in it. Raises `UnstorableError`."""
         try:
-            self._mask.check_file(path)
-        except UnstorableError:
+            self._mask.check_file(path, relative)
+        except UnstorableError as error:
             path.unlink()
-            raise
+            self._committed.pop(relative, None)
+            raise UnstorableError(f"{error}; the file was removed") from None
 
+    @STEPS.step
     def _note(self, relative: str, size: int, digest: str, kind: str) -> None:
-        self._check(self.folder / relative)
         entry = {"name": relative, "size": size, "sha256": digest, "kind": kind}
         self._write('{"e":"commit",' + json.dumps(entry)[1:])
         self._committed[relative] = entry
+        if STEPS.waiting is not None:
+            STEPS.let_in()
 
 
 def check_name(name: str) -> str:

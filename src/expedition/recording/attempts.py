@@ -16,11 +16,13 @@ _RUN_FOLDER = re.compile(r"\d{4,}-")
 def set_aside(folder: Path, *, code: str | None = None) -> int:
     """Move what an earlier attempt left in a run folder to ``attempts/<n>``; return n, or -1 without one.
 
+    Where a kill came between this and the begin of the next attempt, n is that of the attempt set aside then.
+
     The checkpoint stays for the next attempt, unless that attempt settled the run, or had another digest of its
     code than `code`: what it would go on with is not its own. None takes every code for the same.
 
     What belongs to the sweep stays, its other run folders among it: the run folder of an unparametrized
-    experiment is the sweep folder.
+    experiment is the sweep folder. The copy of the experiment's file goes, since the next attempt may be of other code.
     """
     meta = folder / layout.META_FILE
     try:
@@ -30,7 +32,7 @@ def set_aside(folder: Path, *, code: str | None = None) -> int:
             code is None or about.get("code") in (None, "", code)
         )
     except FileNotFoundError:
-        return -1
+        return _last(folder / layout.ATTEMPTS_FOLDER)
     except (ValueError, KeyError, TypeError):
         number, goes_on = 0, False
     attempts = folder / layout.ATTEMPTS_FOLDER
@@ -40,7 +42,7 @@ def set_aside(folder: Path, *, code: str | None = None) -> int:
         number += 1
     target = attempts / str(number)
     target.mkdir(exist_ok=True)
-    kept = layout.SWEEP_OWNED | {layout.ATTEMPTS_FOLDER}
+    kept = (layout.SWEEP_OWNED - layout.CODE_FILES) | {layout.ATTEMPTS_FOLDER}
     if goes_on:
         kept |= {layout.CHECKPOINT_FOLDER}
     # The meta file goes last: until then a kill leaves the run where a reader finds it.
@@ -49,6 +51,15 @@ def set_aside(folder: Path, *, code: str | None = None) -> int:
     for name in names:
         os.rename(folder / name, target / name)
     return number
+
+
+def _last(attempts: Path) -> int:
+    """The number of the last attempt that was set aside, -1 without any."""
+    try:
+        names = os.listdir(attempts)
+    except OSError:
+        return -1
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=-1)
 
 
 def _has_other_runs(path: Path) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expedition.errors import CacheEntryNotFoundError, DamagedError, UnstorableError, near_matches
+from expedition.recording.inputs import InputNotes
 from expedition.recording.masking import NO_MASK, Mask
 from expedition.recording.plain_files import read_plain
 from expedition.values import FileSink, decode, dumps, encode, loads
@@ -29,6 +30,7 @@ CACHE_FOLDER = Path(".expedition") / "cache"
 _VERSION = 1
 _VALUE = "value.json"
 _PICKLE = "value.pkl"
+_LARGEST_VALUE = 2 << 30
 _ABOUT = "about.json"
 _SHORTEST = 0.02
 """Seconds after which a process that waits for another looks again."""
@@ -40,6 +42,10 @@ _UNREADABLE = (DamagedError, OSError, ValueError)
 """What reading an entry raises that is damaged, or not there."""
 
 Codec = Literal["pickle"]
+
+
+class _OutdatedError(DamagedError):
+    """What an entry was made of is another by now."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,15 @@ class Cache:
         codec: Codec | None = None,
         told: Callable[[str], None] = lambda message: None,
         stale: Callable[[str], None] = lambda reason: None,
+        inputs: InputNotes | None = None,
     ) -> Any:
         """Return the value of `key`, computed at most once by all processes of this machine.
 
         `compute` makes it when it is not there. A damaged entry counts as missing, with a warning. `told` gets a
-        line on what happened, `stale` the reason why the value is computed. Values are kept exactly, by their type;
-        with ``codec="pickle"`` as a pickle. Where nothing can be written the value is computed and not kept, with
-        one warning.
+        line on what happened, `stale` the reason why the value is computed. What the run of `inputs` reads meanwhile
+        is kept with the value, and noted for the run that takes it; a value of which it is another by then counts as
+        missing. Values are kept exactly, by their type; with ``codec="pickle"`` as a pickle. Where nothing can be
+        written the value is computed and not kept, with one warning.
 
         Raises `UnstorableError` (a `TypeError`) for a value that cannot be kept exactly, and what `compute` raises.
         """
@@ -105,18 +113,23 @@ class Cache:
         folder = self._folder(key)
         # Whether an entry is damaged, or was replaced while it was read, is found out with its lock.
         with contextlib.suppress(*_UNREADABLE):
-            return self._load(folder, key, codec, told)
+            return self._load(folder, key, codec, told, inputs)
         with self._lock(folder) as is_held:
+            why = ""
             try:
-                return self._load(folder, key, codec, told)  # another process was faster
+                return self._load(folder, key, codec, told, inputs)  # another process was faster
+            except _OutdatedError as error:
+                why = str(error)
             except _UNREADABLE as error:
                 self._warn_damaged(folder, key, error)
-            why = self.why_missing(key)
+            why = why or self.why_missing(key)
             stale(f"{key.name}: {why}")
             start = time.perf_counter()
-            value = compute()
+            read: list[dict[str, Any]] = []
+            with inputs.collected() if inputs is not None else contextlib.nullcontext(read) as read:
+                value = compute()
             seconds = time.perf_counter() - start
-            is_kept = is_held and self._is_saved(folder, key, value, codec, seconds)
+            is_kept = is_held and self._is_saved(folder, key, value, codec, seconds, read)
             told(
                 f"{key.name}: computed in {seconds:.2f} s{' and put into the cache' if is_kept else ''} ({why})"
             )
@@ -203,8 +216,20 @@ class Cache:
         names = [_folder_name(part) for part in (*key.scope, key.name)]
         return self.root.joinpath(*names, key.digest[:40])
 
-    def _load(self, folder: Path, key: CacheKey, codec: Codec | None, told: Callable[[str], None]) -> Any:
-        value = _read(folder, key, codec)
+    def _load(
+        self,
+        folder: Path,
+        key: CacheKey,
+        codec: Codec | None,
+        told: Callable[[str], None],
+        inputs: InputNotes | None = None,
+    ) -> Any:
+        value, about = _read(folder, key, codec)
+        read = about.get("inputs", ())
+        if read and inputs is not None:
+            if changes := inputs.changes(read):
+                raise _OutdatedError("; ".join(changes))
+            inputs.note(read)
         told(f"{key.name}: taken from the cache")
         return value
 
@@ -224,9 +249,17 @@ class Cache:
         finally:
             lock.release()
 
-    def _is_saved(self, folder: Path, key: CacheKey, value: Any, codec: Codec | None, seconds: float) -> bool:
+    def _is_saved(
+        self,
+        folder: Path,
+        key: CacheKey,
+        value: Any,
+        codec: Codec | None,
+        seconds: float,
+        read: Sequence[Mapping[str, Any]],
+    ) -> bool:
         try:
-            self._save(folder, key, value, codec, seconds)
+            self._save(folder, key, value, codec, seconds, read)
         except OSError as error:
             self._warn_unwritable(error)
             return False
@@ -244,7 +277,15 @@ class Cache:
     def _warn(self, message: str) -> None:
         warnings.warn(f"the cache {message}", UserWarning, stacklevel=5)
 
-    def _save(self, folder: Path, key: CacheKey, value: Any, codec: Codec | None, seconds: float) -> None:
+    def _save(
+        self,
+        folder: Path,
+        key: CacheKey,
+        value: Any,
+        codec: Codec | None,
+        seconds: float,
+        read: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         # What is there was left by processes that were killed: the lock is ours.
         for left in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -253,19 +294,19 @@ class Cache:
         try:
             if codec == "pickle":
                 content = _pickled(value, key)
-                self._mask.check(content.decode("utf-8", "replace"))
+                self._mask.check_bytes(content, f"what {key.name} returns")
                 (temporary / _PICKLE).write_bytes(content)
             else:
                 try:
-                    content = dumps(encode(value, name=key.name, sink=FileSink(temporary))).encode()
+                    content = dumps(
+                        encode(value, name=key.name, sink=FileSink(temporary, guard=self._mask))
+                    ).encode()
                 except UnstorableError as error:
                     raise UnstorableError(
                         f"what {key.name} returns cannot be kept in the cache exactly: {error}; return plain values, "
                         f'register a codec, or say codec="pickle"'
                     ) from None
-                self._mask.check(content.decode())
-                for file in temporary.rglob("*"):
-                    self._mask.check_file(file)
+                self._mask.check_json(content.decode())
                 (temporary / _VALUE).write_bytes(content)
             about = {
                 "version": _VERSION,
@@ -275,6 +316,7 @@ class Cache:
                 "seconds": seconds,
                 "codec": codec,
                 "crc": f"{zlib.crc32(content):08x}",  # that of files is part of their tag
+                **({"inputs": read} if read else {}),
             }
             (temporary / _ABOUT).write_text(json.dumps(about, ensure_ascii=True, indent=1), encoding="utf-8")
             _discard(folder)
@@ -307,26 +349,30 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return changes
 
 
-def _read(folder: Path, key: CacheKey, codec: Codec | None) -> Any:
+def _read(folder: Path, key: CacheKey, codec: Codec | None) -> tuple[Any, dict[str, Any]]:
+    """Return a value, and what is told of it."""
     about = json.loads(read_plain(folder / _ABOUT))
     if not isinstance(about, dict) or about.get("version") != _VERSION:
         raise DamagedError(f"{folder / _ABOUT} is of another version")
+    read = about.get("inputs", [])
+    if not isinstance(read, list) or not all(isinstance(one, dict) for one in read):
+        raise DamagedError(f"{folder / _ABOUT} does not tell what was read")
     if about.get("parts") != dict(key.parts):
         raise DamagedError(f"{folder / _ABOUT} is that of another key")
     pickled = about.get("codec") == "pickle"
     if pickled and codec != "pickle":  # a pickle runs code; only who asks for one gets one
         raise DamagedError(f"{folder} holds a pickle, which was not asked for")
-    content = read_plain(folder / (_PICKLE if pickled else _VALUE))
+    content = read_plain(folder / (_PICKLE if pickled else _VALUE), most=_LARGEST_VALUE)
     if f"{zlib.crc32(content):08x}" != about.get("crc"):
         raise DamagedError(f"{folder} does not have the value that was written")
     if pickled:
         import pickle
 
         try:
-            return pickle.loads(content)  # noqa: S301 - asked for by the author, and written by this archive
+            return pickle.loads(content), about  # noqa: S301 - asked for by the author, and written by this archive
         except Exception as error:  # a class that changed raises anything
             raise DamagedError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
-    return decode(loads(content.decode()), folder=folder)
+    return decode(loads(content.decode()), folder=folder), about
 
 
 def _pickled(value: Any, key: CacheKey) -> bytes:

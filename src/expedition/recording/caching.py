@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from expedition.errors import UnstorableError
 from expedition.recording.cache import Cache, CacheKey, Codec, check_scope
+from expedition.recording.inputs import InputNotes
 from expedition.recording.masking import MASKED
 from expedition.values import canonical
 
@@ -40,7 +41,7 @@ class RunCache:
     """The cache as a run uses it.
 
     `params` are the parameters of the run, those in `secrets` no part of keys. `read` tells of the code of functions.
-    `told` gets a line on each use, `stale` the reason for what is computed.
+    `told` gets a line on each use, `stale` the reason for what is computed. `inputs` has what the run reads.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RunCache:
         read: CodeReader | None,
         told: Callable[[str], None],
         stale: Callable[[str], None],
+        inputs: InputNotes,
     ) -> None:
         self._cache = cache
         self._run = run
@@ -60,6 +62,7 @@ class RunCache:
         self._read = read
         self._told = told
         self._stale = stale
+        self._inputs = inputs
 
     @property
     def enabled(self) -> bool:
@@ -82,8 +85,9 @@ class RunCache:
             def embed(words): ...
 
         It is computed once, however many runs and processes call it. Parameters that the function reads, itself or in
-        functions that it calls, and what these close over, count as arguments. Its code does not: give it another
-        `version` when it computes something else; that of functions among the arguments does. Results are kept
+        functions that it calls, and what these close over, count as arguments. So do the inputs that it declares and
+        the past runs that it reads, which are inputs of every run that takes its result. Its code does not: give it
+        another `version` when it computes something else; that of functions among the arguments does. Results are kept
         exactly, by their type; with ``codec="pickle"`` as a pickle.
 
         The function raises `UnstorableError` (a `TypeError`) for arguments without an exact form.
@@ -109,6 +113,7 @@ class RunCache:
                     codec=codec,
                     told=self._told,
                     stale=self._stale,
+                    inputs=self._inputs,
                 )
 
             return cached  # type: ignore[return-value]

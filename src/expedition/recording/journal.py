@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from expedition.errors import UnstorableError
 from expedition.recording.files import NO_LINK
-from expedition.recording.plain_files import open_plain
+from expedition.recording.plain_files import LARGEST_JSON, open_plain, plain_lines
 from expedition.recording.syncer import Syncer
 
 SYNC_INTERVAL = 1.0
@@ -53,13 +54,21 @@ class Journal:
         self._torn = False
 
     def write(self, text: str) -> None:
-        """Append the JSON object `text` as one sealed line. Raises `OSError` when the disk refuses it."""
+        """Append the JSON object `text` as one sealed line.
+
+        Raises `OSError` when the disk refuses it, `UnstorableError` for a line that no reader would take.
+        """
+        line = seal(text)
+        if len(line) > LARGEST_JSON:
+            raise UnstorableError(
+                f"what is recorded at once may have {LARGEST_JSON:,} bytes as JSON, and this has {len(line):,}: "
+                f"record large texts as artifacts (commit), and many numbers as numpy arrays"
+            )
         if self._descriptor < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | NO_LINK
             self._descriptor = os.open(self.path, flags | (os.O_EXCL if self.exclusive else 0), 0o666)
             self._synced = time.monotonic()
             self._torn = self._ends_torn()
-        line = seal(text)
         if self._torn:  # what is left of a torn line must not swallow this one
             line = b"\n" + line
         written = os.write(self._descriptor, line)
@@ -120,7 +129,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(line.decode())  # bytes would be searched for their encoding
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
@@ -128,14 +137,15 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 def read_journal(path: Path | str, *, damaged: list[int] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the good lines of a journal in order; numbers of bad lines are added to `damaged`.
 
-    A file that does not exist has no lines.
+    A file that does not exist has no lines. A line that is larger than any that is written counts as bad, and so does
+    all that stands behind it.
     """
     try:
         stream = open_plain(path)  # closed below, and absence is no error
     except FileNotFoundError:
         return
     with stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(plain_lines(stream), 1):
             parsed = parse_line(line)
             if parsed is not None:
                 yield parsed

@@ -21,10 +21,13 @@ SUMMARY_FOLDER = "summary"
 DEBUG_FOLDER = "debug"
 TRAJECTORY_FILE = "trajectory.h5"
 SOURCE_FOLDER = "source"
-CODE_FILE = "experiment_code.py"
+CODE_FILES = frozenset({"experiment_code.py", "experiment_code.yml", "experiment_code.yaml"})
+"""Copies of the file of an experiment beside its only run, by its suffix; every attempt has one of its own."""
 DIFF_FILE = "git.diff"
 ANALYSIS_FILE = "analysis.py"
 JOURNALS_FOLDER = "journal"
+INVOCATION_LOCK = "invocation.lock"
+"""In the folder of the journals: held while an invocation works on the sweep."""
 
 IGNORE_FILE = ".gitignore"
 IGNORE_TEXT = b"# Made by Expedition: results do not belong into git.\n*\n"
@@ -35,7 +38,7 @@ SWEEP_FORMAT = "expedition-sweep"
 FORMAT_VERSION = "1.2"
 
 # A run whose folder is the sweep folder itself shares it with these; none may be committed or moved.
-SWEEP_OWNED = frozenset(
+SWEEP_OWNED = CODE_FILES | frozenset(
     {
         SWEEP_FILE,
         INVOCATIONS_FILE,
@@ -44,7 +47,6 @@ SWEEP_OWNED = frozenset(
         SUMMARY_FOLDER,
         TRAJECTORY_FILE,
         SOURCE_FOLDER,
-        CODE_FILE,
         ANALYSIS_FILE,
         JOURNALS_FOLDER,
         "report.html",

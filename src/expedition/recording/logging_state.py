@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 _NEW: tuple[Any, ...] = (logging.NOTSET, [], [], False, True)
@@ -17,9 +19,10 @@ _State = tuple[logging.Logger, tuple[Any, ...]]
 class LoggingState:
     """Remembers levels, handlers and filters of all loggers, and `logging.disable`; puts them back."""
 
-    __slots__ = ("_before", "_disabled")
+    __slots__ = ("_before", "_disabled", "_is_of_project")
 
-    def __init__(self) -> None:
+    def __init__(self, is_of_project: Callable[[Path | None], bool]) -> None:
+        self._is_of_project = is_of_project
         self._disabled = 0
         self._before: list[_State] = []
 
@@ -31,8 +34,8 @@ class LoggingState:
     def put_back(self) -> None:
         """Put back what has changed since `remember`.
 
-        A logger that is new loses what it was given, unless it is named after a package that is imported: that sets
-        its loggers up once, for as long as the process lives.
+        A logger that is new loses what it was given, unless it is named after a module of a library: that sets its
+        loggers up once, for as long as the process lives.
         """
         if logging.root.manager.disable != self._disabled:
             logging.disable(self._disabled)
@@ -42,9 +45,17 @@ class LoggingState:
             for logger, _ in now:
                 if logger in known:
                     _put(logger, known[logger])
-                elif logger.name.partition(".")[0] not in sys.modules:
+                elif not self._is_of_library(logger.name):
                     _put(logger, _NEW)
         self._before = []
+
+    def _is_of_library(self, name: str) -> bool:
+        while name and name not in sys.modules:
+            name = name.rpartition(".")[0]
+        if not name:
+            return False
+        file = getattr(sys.modules[name], "__file__", None)
+        return not self._is_of_project(Path(file) if file else None)
 
 
 def _states() -> list[_State]:

@@ -36,7 +36,7 @@ def masked_source(content: bytes, suffix: str, mask: Mask) -> bytes:
             return _yaml(content.decode("utf-8"), mask).encode()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass
-    return mask.bytes(content)
+    return mask.content(content)
 
 
 def _python(content: bytes, mask: Mask) -> bytes:

@@ -199,8 +199,14 @@ class Output:
 def _masked_record(
     make: Callable[..., logging.LogRecord], mask: Mask, *arguments: Any, **keywords: Any
 ) -> logging.LogRecord:
-    """Make a record of a log whose text has no secret in it."""
+    """Make a record of a log that has no secret in its message, nor in the traceback and the stack that it shows."""
     record = make(*arguments, **keywords)
+    if record.exc_info:
+        trace = _LOG_FORMAT.formatException(record.exc_info)
+        if mask.text(trace) != trace:
+            record.exc_info, record.exc_text = None, mask.text(trace)
+    if record.stack_info:
+        record.stack_info = mask.text(record.stack_info)
     try:
         text = record.getMessage()
     except Exception:  # logging itself says what is wrong with its arguments

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from expedition.recording.logging_state import LoggingState
@@ -28,18 +29,19 @@ class ProcessState:
     """Remembers what a run may change in its process, and puts back what it changed.
 
     That is the working directory, the environment, `logging`, the handlers of signals that end or wake a process,
-    the locale, the recursion limit, the garbage collector, the decimal context, the error state and print options
-    of numpy, and the `rcParams` of matplotlib. Entries that stand twice in `sys.path` are taken out, and no others:
-    what was imported stays imported, and may need them.
+    the mask of new files, the locale, the recursion limit, the garbage collector, the decimal context, the error
+    state and print options of numpy, and the `rcParams` of matplotlib. Entries that stand twice in `sys.path` are
+    taken out, and no others: what was imported stays imported, and may need them.
 
-    One object serves one run after the other, of which none is inside of another.
+    One object serves one run after the other, of which none is inside of another. `is_of_project` tells files of the
+    project, which run anew with every run, from those of libraries.
     """
 
     __slots__ = ("_decimal", "_logging", "_rc", "_settings")
 
-    def __init__(self) -> None:
+    def __init__(self, is_of_project: Callable[[Path | None], bool]) -> None:
         self._settings: list[tuple[Setting, Any]] = []
-        self._logging = LoggingState()
+        self._logging = LoggingState(is_of_project)
         self._rc: dict[str, Any] | None = None
         self._decimal: Any = None
 
@@ -122,6 +124,12 @@ def _set_signal_handlers(before: tuple[Any, ...]) -> None:
             signal.signal(number, handler)
 
 
+def _mask_of_files() -> int:
+    mask = os.umask(0o022)  # it can be read only so
+    os.umask(mask)
+    return mask
+
+
 def _set_collection(enabled: bool) -> None:
     (gc.enable if enabled else gc.disable)()
 
@@ -130,6 +138,7 @@ _SETTINGS: tuple[Setting, ...] = (
     (_directory, os.chdir),
     (_environment, _set_environment),
     (_signal_handlers, _set_signal_handlers),
+    (_mask_of_files, os.umask),
     (sys.getrecursionlimit, sys.setrecursionlimit),
     (gc.isenabled, _set_collection),
     (gc.get_threshold, lambda thresholds: gc.set_threshold(*thresholds)),

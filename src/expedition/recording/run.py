@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
@@ -20,12 +21,13 @@ from expedition.recording.cache import Cache
 from expedition.recording.checkpoint import Checkpoint
 from expedition.recording.clock import steady_now
 from expedition.recording.files import Encoded, dump_pretty, replace_file
-from expedition.recording.inputs import InputFiles, in_line
+from expedition.recording.inputs import Changes, InputFiles, InputNotes, in_line
 from expedition.recording.journal import SYNC_INTERVAL, Journal
 from expedition.recording.masking import MASKED
 from expedition.recording.meta import RunEnd, RunIdentity, error_line, write_meta
 from expedition.recording.output import Output
 from expedition.recording.series import SeriesRecorder
+from expedition.recording.steps import STEPS
 from expedition.recording.store import Store, nest
 from expedition.recording.writer import SweepWriter, process_identity
 from expedition.values import FileSink, dumps, encode, is_utf8
@@ -80,6 +82,7 @@ class Run:
         children: ChildRunner | None = None,
         read_code: CodeReader | None = None,
         input_files: InputFiles | None = None,
+        input_changes: Changes | None = None,
     ) -> None:
         folder = identity.folder
         self._input_files = input_files
@@ -96,15 +99,15 @@ class Run:
         self._journal = Journal(folder / layout.JOURNAL_FILE, syncer=syncer)
         self._mask = identity.mask
         write = self._write
-        self._store = Store(write, FileSink(folder))
+        self._store = Store(write, FileSink(folder, guard=self._mask))
         self._series = SeriesRecorder(write, folder, syncer)
         self._artifacts = Artifacts(write, folder, self._mask)
         self._checkpoint = Checkpoint(folder, identity.attempt)
         self._derived: dict[str, Any] = {}
         self._annotations: dict[str, dict[str, str]] = {}
-        self._tags = list(identity.tags)
-        self._notes = list(identity.notes)
-        self._inputs: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._tags = list(map(self._mask.text, identity.tags))
+        self._notes = list(map(self._mask.text, identity.notes))
+        self._inputs = InputNotes(write, input_changes)
         self._params = MappingProxyType(dict(identity.parameters))
         self._rng: np.random.Generator | None = None
         self._end, self._began = RunEnd(outcomes.PENDING, 0), 0
@@ -277,7 +280,14 @@ class Run:
         cache = self._cache if self._cache is not None else Cache(self.path, enabled=False)
         secrets = {name for name, tagged in self._identity.tagged.items() if tagged == MASKED}
         return RunCache(
-            cache, self, self._params, secrets, self._read_code, self.note_in_log, self._stale.append
+            cache,
+            self,
+            self._params,
+            secrets,
+            self._read_code,
+            self.note_in_log,
+            self._stale.append,
+            self._inputs,
         )
 
     @property
@@ -434,15 +444,13 @@ class Run:
             if not isinstance(tag, str) or not tag:
                 raise UnstorableError(f"a tag must be a text, but got {tag!r}")
             if tag not in self._tags:
-                self._write(dumps({"e": "tag", "v": tag}))
-                self._tags.append(tag)
+                self._note_down({"e": "tag", "v": tag}, partial(self._tags.append, tag))
 
     def note(self, text: str) -> None:
         """Add a note to the run's record."""
         if not isinstance(text, str):
             raise UnstorableError(f"a note must be a text, but got a {type(text).__name__}")
-        self._write(dumps({"e": "note", "v": text}))
-        self._notes.append(text)
+        self._note_down({"e": "note", "v": text}, partial(self._notes.append, text))
 
     def input(self, path: Path | str) -> Path:
         """Record that the run reads a file or folder; return its absolute path.
@@ -466,11 +474,11 @@ class Run:
 
         The fixture `results` calls it. What is recorded already is passed over.
         """
-        new = {tuple(one.values()): dict(one) for one in inputs}
-        new = {identity: one for identity, one in new.items() if identity not in self._inputs}
-        if new:
-            self._write(dumps({"e": "inputs", "v": list(new.values())}))
-            self._inputs.update(new)
+        self._inputs.note(inputs)
+
+    def note_inputs_of(self, child: Run) -> None:
+        """Record that this run reads what `child` has read, a run that it is nested around."""
+        self._inputs.note(child._inputs.listing)
 
     def annotate(self, key: str, text: str = "", *, unit: str = "") -> None:
         """Say what a parameter, result or series means, and in which unit it is."""
@@ -481,8 +489,10 @@ class Run:
                 f"annotate: UTF-8 cannot write the name {key!r}; leave the lone surrogate out"
             )
         entry = {name: value for name, value in (("comment", text), ("unit", unit)) if value}
-        self._write(dumps({"e": "annotate", "k": key, "v": entry}))
-        self._annotations[key] = {**self._annotations.get(key, {}), **entry}
+        whole = {**self._annotations.get(key, {}), **entry}
+        self._note_down(
+            {"e": "annotate", "k": key, "v": entry}, lambda: self._annotations.update({key: whole})
+        )
 
     def derived(self, name: str, value: T) -> T:
         """Record a parameter that follows from others; return `value`."""
@@ -493,9 +503,10 @@ class Run:
                 f"a derived parameter needs a name that UTF-8 can write, but {name!r} has a lone surrogate; leave it "
                 f"out"
             )
-        tagged = encode(value, name=name, sink=FileSink(self.path, "data/derived"))
-        self._write(dumps({"e": "derived", "k": name, "v": tagged}))
-        self._derived[name] = tagged
+        tagged = encode(value, name=name, sink=FileSink(self.path, "data/derived", guard=self._mask))
+        self._note_down(
+            {"e": "derived", "k": name, "v": tagged}, lambda: self._derived.update({name: tagged})
+        )
         return value
 
     def progress(self, iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
@@ -572,7 +583,7 @@ class Run:
         took = steady_now() - self._began if self._began else 0
         # To force a shorter one to the disk would take longer than it did.
         is_worth = took > SYNC_INTERVAL * 1e6
-        self._attempt(end, self._artifacts.settle)
+        self._attempt(end, lambda: end.problems.extend(map(self._mask.text, self._artifacts.settle())))
         self._attempt(end, lambda: end.problems.extend(map(self._mask.text, self._store.settle())))
         self._attempt(end, lambda: self._series.close(durable=is_worth))
         if self._store.tagged:
@@ -619,10 +630,17 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.finish(outcomes.DONE if error is None else outcomes.FAILED, error=error)
 
+    @STEPS.step
+    def _note_down(self, event: dict[str, Any], follow: Callable[[], object]) -> None:
+        self._write(dumps(event))
+        follow()
+        if STEPS.waiting is not None:
+            STEPS.let_in()
+
     def _write(self, line: str) -> None:
         """Write a line of the journal, which has to be without secrets."""
         if self._mask:
-            self._mask.check(line)
+            self._mask.check_event(line)
         self._journal.write(line)
 
     def _attempt(self, end: RunEnd, action: Callable[[], object]) -> bool:
@@ -651,7 +669,7 @@ class Run:
             ("artifacts", self._artifacts.listing()),
             ("derived", self._derived),
             ("annotations", self._annotations),
-            ("inputs", list(self._inputs.values())),
+            ("inputs", self._inputs.listing),
         ):
             if content and not in_place:
                 extras[name] = content
@@ -686,7 +704,7 @@ class Run:
             ("derived", self._derived),
             ("annotations", self._annotations),
             ("code", self._identity.code),
-            ("inputs", in_line(list(self._inputs.values()))),
+            ("inputs", in_line(self._inputs.listing)),
         ):
             if content:
                 line[name] = content

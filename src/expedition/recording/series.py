@@ -15,6 +15,7 @@ from typing import Any
 from expedition.errors import ExperimentError, UnstorableError
 from expedition.recording import layout
 from expedition.recording.files import write_all
+from expedition.recording.steps import STEPS
 from expedition.recording.syncer import Syncer
 from expedition.values import dumps, encode, is_utf8
 
@@ -55,6 +56,7 @@ class SeriesRecorder:
         self._binary = -1
         self._offset = 0
 
+    @STEPS.step
     def track(self, name: str, value: Any, step: int | None = None) -> None:
         """Append `value` to the series `name`; see `Run.track`."""
         series = self._series.get(name)
@@ -78,6 +80,8 @@ class SeriesRecorder:
             self._groups.update(name[:i] for i, letter in enumerate(name) if letter == "/")
         series.next_step = number + 1
         series.count += 1
+        if STEPS.waiting is not None:
+            STEPS.let_in()
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per series the number of entries, their kind and, for arrays, shape and dtype."""

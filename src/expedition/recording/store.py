@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from expedition.errors import ExpeditionError, ExperimentError, UnstorableError
+from expedition.recording.steps import STEPS
 from expedition.values import dumps, encode, is_utf8
 from expedition.values.files import FileSink
+
+LARGEST_STORE = 128 << 20
+"""Bytes that the values of a run may have as JSON, all together: a reader takes twice as many at most."""
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, complex})
 
@@ -27,6 +31,8 @@ class Store:
         self._sink = sink
         self._live: dict[str, Any] = {}
         self._tagged: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
+        self._size = 0
         self._scratch: dict[str, Any] = {}
         # How many leaves stand below each prefix, so that a key is placed without a look at all others.
         self._below: dict[str, int] = {}
@@ -135,13 +141,12 @@ class Store:
                 continue
             try:
                 tagged = self._encode(key, value)
+                if _without_files(tagged) == _without_files(self._tagged[key]):
+                    self._remove(self._sink.written)
+                else:
+                    self._journal(key, tagged)
             except (UnstorableError, OSError) as error:
                 problems.append(f"{type(error).__name__}: {error} (it was storable when it was stored)")
-                continue
-            if _without_files(tagged) == _without_files(self._tagged[key]):
-                self._remove(self._sink.written)
-            else:
-                self._journal(key, tagged)
         return problems
 
     def _follow(self, key: str, source: dict[str, Any], leaves: dict[str, Any]) -> list[str]:
@@ -180,11 +185,17 @@ class Store:
             del self._groups[group]
 
     def _put(self, key: str, value: Any) -> None:
-        self._journal(key, self._encode(key, value))
+        self._keep(key, value, self._encode(key, value))
+
+    @STEPS.step
+    def _keep(self, key: str, value: Any, tagged: Any) -> None:
+        self._journal(key, tagged)
         if key not in self._live:
             for prefix in _prefixes(key):
                 self._below[prefix] = self._below.get(prefix, 0) + 1
         self._live[key] = value
+        if STEPS.waiting is not None:
+            STEPS.let_in()
 
     def _encode(self, key: str, value: Any) -> Any:
         self._sink.written.clear()
@@ -199,7 +210,15 @@ class Store:
         return tagged
 
     def _journal(self, key: str, tagged: Any) -> None:
-        self._write(f'{{"e":"store","k":{json.dumps(key)},"v":{dumps(tagged)}}}')
+        line = f'{{"e":"store","k":{json.dumps(key)},"v":{dumps(tagged)}}}'
+        size = self._size - self._sizes.get(key, 0) + len(line)
+        if size > LARGEST_STORE:
+            raise UnstorableError(
+                f"{key}: the values of a run may have {LARGEST_STORE:,} bytes as JSON, and with this one they have "
+                f"{size:,}: store many numbers as a numpy array, and a large text as an artifact (commit)"
+            )
+        self._write(line)
+        self._size, self._sizes[key] = size, len(line)
         before = self._tagged.get(key)
         self._tagged[key] = tagged
         if isinstance(before, dict | list):
@@ -211,14 +230,18 @@ class Store:
             with contextlib.suppress(OSError):
                 (self._sink.folder / file).unlink(missing_ok=True)
 
+    @STEPS.step
     def _drop(self, key: str) -> None:
         self._write(f'{{"e":"drop","k":{json.dumps(key)}}}')
         self._remove(set(_files(self._tagged[key])))
+        self._size -= self._sizes.pop(key)
         del self._live[key], self._tagged[key]
         for prefix in _prefixes(key):
             self._below[prefix] -= 1
             if not self._below[prefix]:
                 del self._below[prefix]
+        if STEPS.waiting is not None:
+            STEPS.let_in()
 
 
 class Group(dict[str, Any]):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -114,7 +115,11 @@ class Watcher:
             descriptors.append(self._process)
         elif seconds is None or seconds > 1.0:
             seconds = 1.0  # a forked child may hold the other end of the pipe open
-        select.select(descriptors, [], [], seconds)
+        # Other than `select.select` it takes a descriptor of any number: a process may have thousands of files open.
+        poll = select.poll()
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1000))
 
     def _listen(self) -> bool:
         """Take what the process has sent; returns False when it sends nothing more."""
@@ -204,20 +209,38 @@ def _message(watch: Watch) -> str:
 
 
 def _write_end(watch: Watch, stack: str) -> None:
-    """Give the run its end: with a problem in it, readers take what was recorded from the journal."""
+    """Give the run its end, and to those of its children that are open."""
+    from expedition.recording import layout
+
+    meta = json.loads((watch.folder / layout.META_FILE).read_bytes())
+    if meta["attempt"] != watch.attempt:
+        return
+    lasted = int((time.monotonic() - watch.begin) * 1e6)  # a clock may have been set meanwhile
+    stop = _microseconds(meta["start"]) + lasted
+    _write_end_of(watch.folder, watch, stop, stack)
+    folders = [watch.folder]
+    while folders:
+        for file in folders.pop().glob(f"{layout.CHILDREN_FOLDER}/*/{layout.META_FILE}"):
+            folders.append(file.parent)
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                _write_end_of(file.parent, watch, stop, stack)
+
+
+def _write_end_of(folder: Path, watch: Watch, stop: int, stack: str) -> None:
+    """Give an open run its end: with a problem in it, readers take what was recorded from the journal."""
     from expedition.recording import layout, outcomes
     from expedition.recording.files import dump_pretty, replace_file
     from expedition.recording.journal import parse_line
     from expedition.recording.meta import isoformat
 
-    file = watch.folder / layout.META_FILE
+    file = folder / layout.META_FILE
     meta = json.loads(file.read_bytes())
-    if meta["status"] != outcomes.RUNNING or meta["attempt"] != watch.attempt:
+    if meta["status"] != outcomes.RUNNING:
         return
-    lasted = int((time.monotonic() - watch.begin) * 1e6)  # a clock may have been set meanwhile
     meta["status"] = outcomes.TIMEOUT
-    meta["stop"] = isoformat(_microseconds(meta["start"]) + lasted)
-    meta["duration"] = lasted / 1e6
+    start = _microseconds(meta["start"])
+    meta["stop"] = isoformat(max(stop, start))
+    meta["duration"] = max(stop - start, 0) / 1e6
     meta["outcome"]["error"] = {
         "type": outcomes.RunTimeout.__name__,
         "message": explain(watch.timeout, watch.grace),
@@ -226,7 +249,7 @@ def _write_end(watch: Watch, stack: str) -> None:
     meta["outcome"]["problems"] = [
         "its data file, since its process was ended; what it stored is in its journal"
     ]
-    with contextlib.suppress(OSError), open(watch.folder / layout.JOURNAL_FILE, "rb") as journal:
+    with contextlib.suppress(OSError), open(folder / layout.JOURNAL_FILE, "rb") as journal:
         for line in journal:
             event = parse_line(line) if b'"e":"note"' in line else None
             if event is not None and isinstance(event.get("v"), str):

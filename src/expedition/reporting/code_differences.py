@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from expedition.archive import RunRecord
-from expedition.archive.invocations import invocations_in
 from expedition.archive.recorded_code import RecordedCodes
 from expedition.errors import ExpeditionError
 from expedition.recording import layout
+from expedition.recording.journal import parse_line
 from expedition.recording.snapshot import code_file_of
 from expedition.reporting.run_contents import RunContents
 
@@ -100,7 +100,8 @@ def _codes_of(record: RunRecord, manifest: Mapping[str, Any]) -> RecordedCodes:
         return record.read_of_sweep(f"{layout.SOURCE_FOLDER}/{file}")
 
     try:
-        lines = [line for _, line in invocations_in(record.read_of_sweep(layout.INVOCATIONS_FILE))]
+        content = record.read_of_sweep(layout.INVOCATIONS_FILE)
+        lines = [line for text in content.splitlines(keepends=True) if (line := parse_line(text)) is not None]
     except (ExpeditionError, OSError):
         lines = []
     return RecordedCodes(manifest, lines, read)

@@ -14,6 +14,7 @@ from typing import Any
 
 from expedition.archive.record import RunRecord
 from expedition.errors import DamagedError
+from expedition.recording.plain_files import open_plain
 from expedition.values import encode
 from expedition.values.files import file_stem
 
@@ -26,8 +27,12 @@ arrays/          arrays (.npy: numpy.load), matrices (.npz: scipy.sparse.load_np
 series/          values that were tracked: step, time (UTC) and value; arrays in a .npy of the same name
 artifacts/       files that it committed
 log.txt          what it printed
-Numbers that JSON does not have are the texts "NaN", "Infinity" and "-Infinity".
+Numbers that JSON does not have are the texts "NaN", "Infinity" and "-Infinity", and very large ones
+are hexadecimal ("0x…").
 """
+
+_LARGE = 12_000
+"""Bits of a whole number from which on it is hexadecimal, as in the archive: Python refuses to write it in tens."""
 
 
 def write_run(record: RunRecord, folder: Path) -> Iterator[str]:
@@ -111,8 +116,10 @@ class _Arrays:
 
     def plain(self, value: Any, name: str) -> Any:
         """Return the JSON of a value; `name` is the path that its file gets its name from."""
-        if value is None or isinstance(value, bool) or type(value) in (int, str):
+        if value is None or isinstance(value, bool) or type(value) is str:
             return value
+        if type(value) is int:
+            return value if value.bit_length() < _LARGE else hex(value)
         if isinstance(value, float):
             return _plain_float(float(value))
         if isinstance(value, Mapping):
@@ -192,7 +199,8 @@ def _series(record: RunRecord, folder: Path) -> Iterator[str]:
                     source = Path(value[position])
                     picture = folder / f"{stem}-{position:06}{source.suffix}"
                     try:
-                        shutil.copyfile(source, picture, follow_symlinks=False)
+                        with open_plain(source) as content, open(picture, "xb") as target:
+                            shutil.copyfileobj(content, target)
                     except OSError as error:
                         yield f"a picture of {name} was left out: {error}"
                     cells.append(picture.name)

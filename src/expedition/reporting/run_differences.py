@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from expedition.recording.inputs import RUN
+from expedition.recording.inputs import QUERY, RUN, query_text
 from expedition.reporting.changes import Change, Section, encoded, names_of_both
 from expedition.reporting.durations import format_bytes, format_duration
 from expedition.reporting.environment import environment_of
@@ -98,10 +98,11 @@ def _inputs(contents: RunContents) -> dict[str, Any]:
             found[str(one.get("folder", ""))] = (
                 f"{one.get('status')}, begun {one.get('start', 'at a time unknown')}"
             )
+        elif one.get("kind") == QUERY:
+            found[query_text(one)] = f"{one.get('runs')} runs"
         else:
-            found[str(one.get("path", ""))] = (
-                f"{str(one.get('sha256', ''))[:_DIGITS]} ({one.get('size')} bytes)"
-            )
+            size = f" ({one['size']} bytes)" if "size" in one else ""
+            found[str(one.get("path", ""))] = f"{str(one.get('sha256', ''))[:_DIGITS]}{size}"
     return found
 
 

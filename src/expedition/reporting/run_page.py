@@ -7,7 +7,7 @@ from typing import Any
 
 from expedition.archive import RunRecord
 from expedition.recording import layout, outcomes
-from expedition.recording.inputs import RUN
+from expedition.recording.inputs import QUERY, RUN, query_text
 from expedition.reporting.durations import format_bytes, format_duration, format_when
 from expedition.reporting.formats import dump_json
 from expedition.reporting.pages import Facts, Grid, Lines, Page, check_page_format, render_page
@@ -213,6 +213,9 @@ def _parameters(contents: RunContents) -> Iterator[list[str]]:
 
 def _inputs(record: RunRecord) -> Iterator[list[str]]:
     for one in record.inputs:
+        if one.get("kind") == QUERY:
+            yield [query_text(one), QUERY, "", f"{one.get('runs')} runs", str(one.get("sha256", ""))]
+            continue
         is_run = one.get("kind") == RUN
         size = one.get("size")
         yield [

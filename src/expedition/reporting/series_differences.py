@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from expedition.archive.series import SeriesValues
+from expedition.recording.plain_files import open_plain
 from expedition.reporting.changes import Change, encoded, names_of_both
 from expedition.reporting.run_contents import RunContents, Unread
 from expedition.reporting.value_differences import elements_difference
@@ -14,6 +14,8 @@ from expedition.reporting.value_text import number_text, shape_text, value_text
 from expedition.values import dumps
 
 __all__ = ["series_changes"]
+
+_BLOCK = 1 << 20
 
 
 def series_changes(first: RunContents, second: RunContents) -> Iterator[Change]:
@@ -124,7 +126,7 @@ def _pictures(name: str, first: SeriesValues, second: SeriesValues, content: dic
     unequal = 0
     try:
         for a, b in zip(first.value.tolist(), second.value.tolist(), strict=False):
-            unequal += Path(a).read_bytes() != Path(b).read_bytes()
+            unequal += not _have_same_content(a, b)
     except (OSError, TypeError) as error:
         parts.append(f"not compared: {error}")
     if unequal:
@@ -133,6 +135,16 @@ def _pictures(name: str, first: SeriesValues, second: SeriesValues, content: dic
         return None
     a, b = (f"{len(series.step)} pictures" for series in (first, second))
     return Change(name, "value", a, b, ", ".join(parts), content)
+
+
+def _have_same_content(first: str, second: str) -> bool:
+    with open_plain(first) as one, open_plain(second) as other:
+        while True:
+            block = one.read(_BLOCK)
+            if block != other.read(_BLOCK):
+                return False
+            if not block:
+                return True
 
 
 def _is_in_file(tagged: Any) -> bool:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from expedition.errors import UnstorableError
 from expedition.values._arrays import without_padding
@@ -43,17 +43,28 @@ def file_stem(key: str) -> str:
     return stem
 
 
+class FileGuard(Protocol):
+    """Says which files must not be made."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look for."""
+
+    def check_file(self, path: Path, name: str) -> None:
+        """Raise `UnstorableError` when the file must not be made of the value that is to be stored under `name`."""
+
+
 class FileSink:
     """Writes arrays, masked arrays, sparse matrices and frames below a folder; returns references to them.
 
     A file is written under a temporary name and renamed. No file is ever replaced: a key that is stored again
     gets a name with a number, and whoever refers to the files removes the old one. `written` lists the files
-    that were made, relative to the folder.
+    that were made, relative to the folder. `guard` sees every file before it has its name.
     """
 
-    def __init__(self, folder: Path, subfolder: str = "data") -> None:
+    def __init__(self, folder: Path, subfolder: str = "data", *, guard: FileGuard | None = None) -> None:
         self.folder = Path(folder)
         self.subfolder = subfolder
+        self._guard = guard
         self._taken: dict[str, str] = {}
         self.written: list[str] = []
 
@@ -85,7 +96,7 @@ class FileSink:
         }
 
     def _put_frame(self, name: str, value: Any) -> Tag | None:
-        for suffix, write, kept in ((".parquet", _to_parquet, "pyarrow"), (".csv", _to_csv, "pandas")):
+        for suffix, write, kept in ((".parquet", self._to_parquet, "pyarrow"), (".csv", _to_csv, "pandas")):
             if find_spec(kept) is None:
                 continue
             frame, tag = _as_frame(value)
@@ -99,6 +110,8 @@ class FileSink:
                 tag |= columns
             try:
                 tag["file"] = self._write(name, suffix, lambda f, w=write, x=frame: w(x, f))  # type: ignore[misc]
+            except UnstorableError:  # so says the guard
+                raise
             except Exception:  # the library has no form for this frame
                 continue
             if self._reads_back(tag, value):
@@ -106,6 +119,10 @@ class FileSink:
                 return tag
             (self.folder / tag["file"]).unlink()
         return None
+
+    def _to_parquet(self, frame: Any, file: IO[bytes]) -> None:
+        # No guard can look through what is compressed.
+        frame.to_parquet(file, engine="pyarrow", compression=None if self._guard else "snappy")
 
     def _reads_back(self, tag: Tag, value: Any) -> bool:
         """Tell whether the file that was just written gives exactly the frame or series that it is of."""
@@ -126,6 +143,8 @@ class FileSink:
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as file:
                 write(file)
+            if self._guard:
+                self._guard.check_file(temporary, key)
             # What a journal refers to already stays until the journal says otherwise.
             path, n = folder / f"{stem}{suffix}", 1
             while path.exists():
@@ -136,10 +155,6 @@ class FileSink:
             temporary.unlink(missing_ok=True)
         self.written.append(f"{self.subfolder}/{path.name}")
         return self.written[-1]
-
-
-def _to_parquet(frame: Any, file: IO[bytes]) -> None:
-    frame.to_parquet(file, engine="pyarrow")
 
 
 def _to_csv(frame: Any, file: IO[bytes]) -> None:

@@ -57,7 +57,7 @@ def compare(source: Source, arrival: Arrival) -> list[str]:
     """Find out what a sweep brings that the one of its name lacks; return what differs between the two."""
     sweep, target = arrival.sweep, arrival.target
     arrival.is_new, arrival.runs = False, []
-    if is_held(target / layout.JOURNALS_FOLDER / "invocation.lock"):
+    if is_held(target / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK):
         raise ExperimentError(f"{target} takes no runs in now: an invocation is at it; wait for its end")
     if not _is_same(source, sweep, layout.SWEEP_FILE, target):
         return [f"{sweep.place} is another sweep there"]

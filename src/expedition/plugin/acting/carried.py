@@ -50,7 +50,7 @@ class Carried:
         """Yield the files. Raises `DamagedError` for a link and the like."""
         if not self._is_sweep and not any(self._folder.iterdir()):
             yield CarriedFile((), self._folder, True)
-        yield from self._walk(self._folder, ())
+        yield from self._walk()
 
     def takes(self, parts: Sequence[str]) -> bool:
         """Tell whether a file is carried."""
@@ -65,17 +65,19 @@ class Carried:
         committed = self._names(tuple(parts[:owner]))
         return committed is None or "/".join(parts[owner:]) in committed
 
-    def _walk(self, folder: Path, above: tuple[str, ...]) -> Iterator[CarriedFile]:
-        for path in sorted(folder.iterdir()):
-            parts, mode = (*above, path.name), os.lstat(path).st_mode
+    def _walk(self) -> Iterator[CarriedFile]:
+        # Folders may be in one another as deeply as their names allow: one list for all of them.
+        waiting = _within(self._folder, ())
+        while waiting:
+            parts, path = waiting.pop()
+            mode = os.lstat(path).st_mode
             if stat.S_ISDIR(mode):
                 if self._folders is not None and self._folders.of((*parts, "")) is not None:
                     continue
-                if not any(path.iterdir()):
-                    if not self._is_suspect(parts, self._owner(parts)):
-                        yield CarriedFile(parts, path, True)
-                    continue
-                yield from self._walk(path, parts)
+                inside = _within(path, parts)
+                if not inside and not self._is_suspect(parts, self._owner(parts)):
+                    yield CarriedFile(parts, path, True)
+                waiting += inside
             elif not self.takes(parts):
                 continue
             elif stat.S_ISREG(mode):
@@ -111,6 +113,11 @@ class Carried:
             except (DamagedError, RecordNotFoundError):
                 self._committed[owner] = None
         return self._committed[owner]
+
+
+def _within(folder: Path, above: tuple[str, ...]) -> list[tuple[tuple[str, ...], Path]]:
+    """What stands in a folder, the last name first."""
+    return [((*above, name), folder / name) for name in sorted(os.listdir(folder), reverse=True)]
 
 
 def carried_of_sweep(sweep: Path) -> Iterator[CarriedFile]:

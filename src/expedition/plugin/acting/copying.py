@@ -14,7 +14,6 @@ from pathlib import Path
 from expedition.archive.edits import PREPARED
 from expedition.archive.liveness import is_held
 from expedition.errors import ExperimentError
-from expedition.plugin.acting.holding import LOCK_FILE
 from expedition.recording import layout
 
 Look = tuple[int, int, int]
@@ -34,7 +33,7 @@ def refuse_prepared(runs: Iterable[tuple[Path, Path | None]], verb: str) -> None
     for run, sweep in runs:
         if not (run / PREPARED).is_file():
             continue
-        if sweep is not None and is_held(sweep / layout.JOURNALS_FOLDER / LOCK_FILE):
+        if sweep is not None and is_held(sweep / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK):
             raise ExperimentError(f"{run} cannot be {verb} yet: it is being edited; wait for the end of that")
         raise ExperimentError(
             f"{run} cannot be {verb} yet: an edit of it was killed halfway, and its data may not be those that its "

@@ -18,7 +18,7 @@ from expedition.archive.sweep import RunEntry, SweepFolder
 from expedition.archive.trash import Trash, TrashEntry
 from expedition.errors import DamagedError, ExpeditionError, ExperimentError
 from expedition.plugin.acting.action import counted, name_of, refuse_running
-from expedition.plugin.acting.holding import LOCK_FILE, by_sweep, held, reason_of, recompiled, refuse_held
+from expedition.plugin.acting.holding import by_sweep, held, reason_of, recompiled, refuse_held
 from expedition.recording import layout
 from expedition.reporting.durations import format_bytes
 
@@ -160,7 +160,7 @@ class Deletion:
         moved = entry.take(self._trash.place_of(sweep))
         self._taken += len(part.rows)
         with contextlib.suppress(OSError):
-            (moved / layout.JOURNALS_FOLDER / LOCK_FILE).unlink(missing_ok=True)
+            (moved / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK).unlink(missing_ok=True)
         yield f"deleted {self._trash.place_of(sweep)} ({counted(len(part.rows), 'run')})"
 
     def _delete_runs(self, part: _Part, sweep: Path, entry: TrashEntry) -> Iterator[str]:

@@ -18,7 +18,6 @@ from expedition.errors import DamagedError, ExpeditionError, ExperimentError
 from expedition.plugin.locks import hold, release
 from expedition.recording import layout
 
-LOCK_FILE = "invocation.lock"
 PATIENCE = 10.0
 """Seconds to wait for another process that changes the same sweep; most are done in a moment."""
 
@@ -43,7 +42,7 @@ def refuse_held(sweeps: Iterable[Path | None], verb: str) -> None:
         while True:
             if next(_workers(sweep), None) is not None:
                 raise _busy(sweep, verb)
-            if not is_held(sweep / layout.JOURNALS_FOLDER / LOCK_FILE):
+            if not is_held(sweep / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK):
                 break
             if time.monotonic() > give_up:
                 raise _busy(sweep, verb, or_action=True)
@@ -60,7 +59,7 @@ def held(sweep: Path, verb: str) -> Iterator[Any]:
     folder = sweep / layout.JOURNALS_FOLDER
     folder.mkdir(exist_ok=True)
     give_up = time.monotonic() + PATIENCE
-    while (lock := hold(folder / LOCK_FILE)) is None:
+    while (lock := hold(folder / layout.INVOCATION_LOCK)) is None:
         if time.monotonic() > give_up:
             raise _busy(sweep, verb, or_action=True)
         time.sleep(0.05)
@@ -98,7 +97,11 @@ def _workers(sweep: Path) -> Iterator[str]:
     except OSError:
         return
     for name in names:
-        if name.endswith(".lock") and name != LOCK_FILE and is_held(sweep / layout.JOURNALS_FOLDER / name):
+        if (
+            name.endswith(".lock")
+            and name != layout.INVOCATION_LOCK
+            and is_held(sweep / layout.JOURNALS_FOLDER / name)
+        ):
             yield name
 
 

@@ -21,7 +21,6 @@ from expedition.errors import DamagedError, ExperimentError, RecordNotFoundError
 from expedition.plugin.acting.carried import carried_of_sweep
 from expedition.plugin.acting.copying import Look, look_of, refuse_changed, refuse_prepared
 from expedition.recording import layout, outcomes
-from expedition.recording.journal import parse_line
 from expedition.recording.plain_files import open_plain, read_plain
 
 _BLOCK = 1 << 20
@@ -102,30 +101,34 @@ class FolderSource:
         self.sizes: Mapping[str, int] = {}
         self.folders: list[str] = []
         self._looks: dict[str, Look] = {}
-        self.sizes = dict(self._walk(path, ""))
+        self.sizes = dict(self._walk(path))
         check_names([(name, False) for name in self.sizes], f"{path}: its file")
 
-    def _walk(self, folder: Path, above: str) -> Iterator[tuple[str, int]]:
-        if (folder / layout.SWEEP_FILE).is_file():
-            for parts, path, is_folder in carried_of_sweep(folder):
-                name = join_names(above, "/".join(parts))
-                if is_folder:
-                    self.folders.append(name)
-                else:
-                    yield self._seen(name, os.lstat(path))
-            return
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith("."):
-                continue  # what is in hidden folders is no part of the archive
-            name, status = join_names(above, path.name), os.lstat(path)
-            if stat.S_ISDIR(status.st_mode):
-                yield from self._walk(path, name)
-            elif stat.S_ISREG(status.st_mode):
-                yield self._seen(name, status)
-            else:
+    def _walk(self, top: Path) -> Iterator[tuple[str, int]]:
+        waiting = [("", top)]  # folders may be in one another as deeply as their names allow
+        while waiting:
+            above, folder = waiting.pop()
+            status = os.lstat(folder) if above else os.stat(folder)
+            if stat.S_ISREG(status.st_mode):
+                yield self._seen(above, status)
+            elif not stat.S_ISDIR(status.st_mode):
                 raise DamagedError(
-                    f"{path} is neither a file nor a folder; nothing is imported that leads elsewhere"
+                    f"{folder} is neither a file nor a folder; nothing is imported that leads elsewhere"
                 )
+            elif (folder / layout.SWEEP_FILE).is_file():
+                yield from self._carried(above, folder)
+            else:
+                names = (name for name in os.listdir(folder) if not name.startswith("."))
+                # What is in hidden folders is no part of the archive.
+                waiting += [(join_names(above, name), folder / name) for name in sorted(names, reverse=True)]
+
+    def _carried(self, above: str, sweep: Path) -> Iterator[tuple[str, int]]:
+        for parts, path, is_folder in carried_of_sweep(sweep):
+            name = join_names(above, "/".join(parts))
+            if is_folder:
+                self.folders.append(name)
+            else:
+                yield self._seen(name, os.lstat(path))
 
     def _seen(self, name: str, status: os.stat_result) -> tuple[str, int]:
         self._looks[name] = look_of(status)
@@ -218,10 +221,8 @@ def _checked(source: Source, folder: str, members: SweepMembers) -> IncomingSwee
     path = source.path.joinpath(folder) if folder else source.path
     sweep = SweepFolder.parse(source.read(join_names(folder, layout.SWEEP_FILE)), path)
     invocations = join_names(folder, layout.INVOCATIONS_FILE)
-    rows = list(sweep.manifest["runs"])
-    for line in source.read(invocations).splitlines(keepends=True) if invocations in source.sizes else ():
-        rows.extend((parse_line(line) or {}).get("runs", ()))
-    sweep.numbered(rows, 0)  # which refuses run folders outside of it
+    # Which refuses run folders outside of it
+    sweep.entries_by(source.read(invocations) if invocations in source.sizes else b"")
     experiment = sweep.manifest["experiment"]
     namespace = experiment.get("namespace")
     if namespace is None or namespace == "":
@@ -254,7 +255,7 @@ def _is_portable(part: str) -> bool:
 
 def _refuse_running(source: FolderSource, sweep: IncomingSweep) -> None:
     folder = source.path / sweep.folder
-    if is_held(folder / layout.JOURNALS_FOLDER / "invocation.lock"):
+    if is_held(folder / layout.JOURNALS_FOLDER / layout.INVOCATION_LOCK):
         raise ExperimentError(f"{folder} cannot be imported yet: an invocation is at it; wait for its end")
     refuse_prepared(((source.path / run, folder) for run in sweep.members.runs), "imported")
     for run in sweep.members.runs:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from expedition.archive.commits import ChangedError, Mark, Reading, read_mark
-from expedition.archive.sweep import DescribedSweep, RunEntry, SweepFolder
+from expedition.archive.sweep import DescribedSweep, RunEntry, SweepFolder, parse_invocation
 from expedition.recording import layout
-from expedition.recording.journal import parse_line
 from expedition.recording.plain_files import open_plain, read_plain
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.file.stored import StoredArray, StoredValue
@@ -236,7 +235,7 @@ def _new_lines(path: Path, start: Mark, files: Mapping[str, Mark]) -> list[dict[
     with open_plain(path) as stream:
         stream.seek(start.size)
         lines = stream.read(size).splitlines(keepends=True)
-    return [parsed for line in lines if (parsed := parse_line(line)) is not None]
+    return [parsed for line in lines if (parsed := parse_invocation(line)) is not None]
 
 
 class _Entries(Sequence[RunEntry]):
