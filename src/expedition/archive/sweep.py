@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from expedition.recording import layout
 from expedition.recording.files import dump_pretty, replace_file
 from expedition.recording.journal import append_line, parse_line, read_journal
 from expedition.recording.plain_files import LARGEST_JSON, read_plain
+from expedition.recording.writer import host_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class SweepFolder:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         line = {
             "started": now,
-            "host": socket.gethostname(),
+            "host": host_identity()[0],
             "pid": os.getpid(),
             WORKER: worker,
             "code": code,
