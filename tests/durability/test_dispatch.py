@@ -166,6 +166,8 @@ def cheap(costly):
 
 @experiment.parametrize("i", range(8))
 def exp_{name}(e, cheap, costly, i: int = 0):
+    if i == 0:  # the workers are all there before one of them can be at its second module
+        wait_until(lambda: (SIDE / "notes.txt").read_text().count("set-up") >= {workers})
     e["costly"] = costly
 """
 
@@ -173,7 +175,7 @@ def exp_{name}(e, cheap, costly, i: int = 0):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_fixtures_of_a_module_are_set_up_once_per_worker_and_torn_down(lab: Laboratory, workers: int) -> None:
     for name in ("a", "b", "c"):
-        write(lab, MODULE.format(name=name), f"exp_{name}.py")
+        write(lab, MODULE.format(name=name, workers=workers), f"exp_{name}.py")
     run(lab, "-n", workers).exits(0)
     assert set(lab.statuses().values()) == {"done"}
     set_up = [line for line in notes(lab) if "set-up" in line]

@@ -130,7 +130,7 @@ def test_a_swept_parameter_may_be_renamed(swept: Lab) -> None:
     assert keys == [entry.key for entry in SweepFolder.open(only_sweep(swept)).entries]
     # The keys are what they were, so a resume knows which runs are settled.
     swept.experiment(EXPERIMENT.replace("x != 3", "True"))
-    swept.run("--resume").exits(0)
+    swept.run("--resume", "--ignore-code").exits(0)
     assert [record.attempt for record in swept.archive.runs()] == [0, 0, 0, 1]
     assert [sorted(record.params) for record in swept.archive.runs()][-2:] == [["lr", "width"], ["lr", "x"]]
     check_agreement(swept.archive.root)
