@@ -27,7 +27,10 @@ def _libraries_stay_imported(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     projects = str(tmp_path_factory.getbasetemp())
 
     def is_library(name: str) -> bool:
-        return not str(getattr(sys.modules[name], "__file__", None) or "").startswith(projects)
+        module = sys.modules[name]
+        # A folder of modules without an __init__.py has no file
+        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        return not any(str(place).startswith(projects) for place in places if place)
 
     with pytest.MonkeyPatch.context() as patch:
         take = lambda _: SysModulesSnapshot(preserve=is_library)  # noqa: E731
