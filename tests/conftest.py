@@ -75,6 +75,16 @@ def made_once(
     return folder_of
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for a thorough suite alone."""
+    from tests.thoroughness import FACTOR, thorough
+
+    left_out = [item for item in items if FACTOR <= 1 and item.get_closest_marker(thorough.name)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker(thorough.name)]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the faults of tests/durability/test_faults.py came to, also where workers tried them."""
     from tests.durability.figures import FIGURES, Figures

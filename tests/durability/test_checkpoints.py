@@ -11,6 +11,7 @@ import pytest
 from expedition import Run
 from expedition.errors import ArtifactError
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further
 
 EXPERIMENT = """
 import json, os, time
@@ -115,7 +116,7 @@ def test_other_code_begins_anew_unless_it_is_said_to_be_the_same(lab: Laboratory
     assert began(lab, 2) == [0, 4]
 
 
-@pytest.mark.parametrize("option", ["--debug-run", "--testing"])
+@pytest.mark.parametrize("option", ["--debug-run", *further("--testing")])
 def test_debug_and_testing_runs_begin_empty(lab: Laboratory, option: str) -> None:
     failed(lab)
     lab.run(option).exits(0)

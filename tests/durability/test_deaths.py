@@ -12,6 +12,7 @@ import pytest
 
 from expedition import Trajectory
 from tests.durability.laboratory import Laboratory, Started
+from tests.thoroughness import further
 
 DEATHS = """
 import ctypes, os, resource, signal, sys, time
@@ -180,7 +181,7 @@ def waiting(lab: Laboratory) -> list[str]:
     return sorted(file.name[-1] for file in lab.side.glob("waits-*"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *further(0)])
 def test_sighup_ends_as_sigterm_does(lab: Laboratory, workers: int) -> None:
     started = begin(lab, workers)
     started.signal(signal.SIGHUP)
@@ -189,7 +190,7 @@ def test_sighup_ends_as_sigterm_does(lab: Laboratory, workers: int) -> None:
     assert not started.alive()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, *further(2)])
 def test_signals_that_were_ignored_at_the_start_stay_ignored(lab: Laboratory, workers: int) -> None:
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
     try:

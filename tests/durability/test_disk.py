@@ -13,6 +13,7 @@ from expedition import Archive, Run, RunRecord, Trajectory
 from expedition.archive.commits import latest_commits
 from expedition.archive.sweep import SweepFolder
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further, further_sets
 
 
 def test_a_full_disk_fails_the_run_that_meets_it_and_no_record_is_lost(
@@ -247,8 +248,9 @@ def test_a_run_whose_folder_is_removed_fails_and_the_others_go_on(lab: Laborator
     }
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("what", ["run", "sweep"])
+@pytest.mark.parametrize(
+    ("what", "workers"), [("run", 2), ("sweep", 0), *further_sets(("run", 0), ("sweep", 2))]
+)
 def test_a_folder_that_is_removed_in_mid_run_ends_no_session(
     lab: Laboratory, what: str, workers: int
 ) -> None:
@@ -276,7 +278,7 @@ def test_a_folder_that_is_removed_in_mid_run_ends_no_session(
     assert lab.statuses() == {f"x={x}": "done" for x in range(4)}
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *further(0)])
 def test_a_read_only_archive_is_read_and_refuses_to_be_written_to(
     lab: Laboratory, small_disk: Path, workers: int
 ) -> None:

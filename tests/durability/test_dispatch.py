@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability.laboratory import PATIENCE, Laboratory, Result
+from tests.thoroughness import further, further_sets
 
 BEGIN = """
 import os, signal, time
@@ -78,8 +79,14 @@ def exp_a(e, i: int = 0):
 """
 
 
-@pytest.mark.parametrize("mode", ["load", "worksteal"])
-@pytest.mark.parametrize("long", [0, 3, 6])
+@pytest.mark.parametrize(
+    ("mode", "long"),
+    [
+        ("load", 0),
+        ("worksteal", 3),
+        *further_sets(("load", 3), ("load", 6), ("worksteal", 0), ("worksteal", 6)),
+    ],
+)
 def test_no_run_waits_behind_a_long_one(lab: Laboratory, mode: str, long: int) -> None:
     """The long run ends when all others have; so none may wait for it."""
     write(lab, LONG_ONE.format(long=long))
@@ -128,7 +135,7 @@ def test_a_new_replicate_of_a_known_point_is_as_long_as_the_others(lab: Laborato
     ]
 
 
-@pytest.mark.parametrize("how", ["--ff", "--nf", "conftest"])
+@pytest.mark.parametrize("how", ["--ff", *further("--nf", "conftest")])
 def test_an_order_that_was_asked_for_stays(lab: Laboratory, how: str) -> None:
     write(lab, TIMED)
     run(lab, "-n", 1).exits(0)
@@ -172,7 +179,7 @@ def exp_{name}(e, cheap, costly, i: int = 0):
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [3, *further(1, 2)])
 def test_fixtures_of_a_module_are_set_up_once_per_worker_and_torn_down(lab: Laboratory, workers: int) -> None:
     for name in ("a", "b", "c"):
         write(lab, MODULE.format(name=name, workers=workers), f"exp_{name}.py")
@@ -189,7 +196,7 @@ def test_fixtures_of_a_module_are_set_up_once_per_worker_and_torn_down(lab: Labo
         assert at == ""
 
 
-@pytest.mark.parametrize("scope", ["function", "module", "session"])
+@pytest.mark.parametrize("scope", ["module", *further("function", "session")])
 def test_an_error_in_a_teardown_is_reported(lab: Laboratory, scope: str) -> None:
     write(
         lab,
@@ -231,7 +238,7 @@ def attempts(lab: Laboratory) -> dict[int, int]:
     return found
 
 
-@pytest.mark.parametrize("mode", ["load", "worksteal", "loadscope", "loadfile", "loadgroup"])
+@pytest.mark.parametrize("mode", ["load", "loadscope", *further("worksteal", "loadfile", "loadgroup")])
 def test_a_lost_run_runs_again_as_a_new_attempt(lab: Laboratory, mode: str) -> None:
     write(lab, KILLER.format(killers=(0, 5), times=1))
     text = run(lab, "-n", 2, "--dist", mode, "--run-retries", 1).exits(0).text
@@ -246,7 +253,7 @@ def test_a_lost_run_runs_again_as_a_new_attempt(lab: Laboratory, mode: str) -> N
         assert (earlier.status, earlier.attempt, earlier.data) == ("crashed", 0, {"attempt": 0})
 
 
-@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("retries", [1, *further(0)])
 def test_a_run_that_kills_its_workers_costs_no_other(lab: Laboratory, retries: int) -> None:
     write(lab, KILLER.format(killers=(2,), times=99))
     text = run(lab, "-n", 2, "--run-retries", retries).exits(1).text
@@ -274,7 +281,7 @@ def test_more_dead_workers_than_are_replaced_end_the_session_in_order(lab: Labor
     assert set(lab.statuses().values()) == {"done"}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *further(2, 3)])
 def test_workers_that_are_killed_at_random(lab: Laboratory, seed: int) -> None:
     """Every death costs at most one run, and that runs again; the others begin once."""
     write(
@@ -313,7 +320,8 @@ def exp_a(e, i: int = 0):
     begins = [line for line in notes(lab) if " begin " in line]
     again = sum(record.attempt for record in records.values())
     assert len(begins) == 40 + again
-    assert text.count("RETRY ") == again <= 4
+    # A worker may have said that it begins a run, and died before it did.
+    assert again <= text.count("RETRY ") <= 4
 
 
 def test_stopping_at_the_first_failure_begins_nothing_more(lab: Laboratory) -> None:

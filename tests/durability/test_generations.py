@@ -11,6 +11,7 @@ import pytest
 
 from expedition import Archive
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further_sets
 
 SEARCH = """
 import os, time
@@ -61,8 +62,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("place", "workers"),
     [
-        *((place, ()) for place in ("run-2", "run-4", "summary-4", "summary-8", "summary-12")),
-        *((place, ("-n", "2")) for place in ("run-4", "summary-6")),
+        *((place, ()) for place in ("run-4", "summary-4", "summary-12")),
+        ("summary-6", ("-n", "2")),
+        *further_sets(("run-2", ()), ("summary-8", ()), ("run-4", ("-n", "2"))),
     ],
 )
 def test_a_resume_goes_on(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.durability.laboratory import PATIENCE, Laboratory
-from tests.thoroughness import examples
+from tests.thoroughness import examples, further
 
 LOOK = """
 import atexit, decimal, gc, json, locale, logging, os, random, signal, sys, threading, warnings
@@ -88,7 +88,7 @@ def exp_many(e, x: int = 0):
 )
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, *further(0)])
 def test_thousands_of_runs_leave_the_process_as_twenty_did(lab: Laboratory, workers: int) -> None:
     runs = examples(250)
     lab.write("exp_many.py", TIDY)
@@ -151,7 +151,7 @@ def exp_dirty(e, x: int = 0):
 )
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, *further(0)])
 def test_what_a_run_does_to_its_process_the_next_does_not_find(lab: Laboratory, workers: int) -> None:
     lab.write("exp_dirty.py", DIRTY)
     lab.run("--tb=no", "-n", workers, "-k", "not 1 and not 2").exits(0)
@@ -286,7 +286,7 @@ def _peak_of(lab: Laboratory, *arguments: object) -> tuple[int, str]:
     return int(peak) // 1024, text
 
 
-@pytest.mark.parametrize("way", ["lines", "one_line"])
+@pytest.mark.parametrize("way", ["one_line", *further("lines")])
 def test_long_logs_are_shown_exported_and_packed_in_little_memory(lab: Laboratory, way: str) -> None:
     lab.write("exp_loud.py", LOUD)
     lab.run("-k", "again", WAY=way, MEGABYTES=str(examples(40))).exits(1)
@@ -452,7 +452,7 @@ print(json.dumps([states, memory]))
 """
 
 
-@pytest.mark.parametrize("options", [("-n", "0"), ("-n", "2")])
+@pytest.mark.parametrize("options", [("-n", "2"), *further(("-n", "0"))])
 def test_many_sweeps_in_one_process_leave_it_as_a_few_did(lab: Laboratory, options: tuple[str, ...]) -> None:
     rounds = examples(12) if options[1] == "0" else examples(4)
     lab.write(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further, further_sets
 
 EXPERIMENT = """
 import os, signal
@@ -42,17 +43,21 @@ def check(
     assert sorted((lab.side / "begun.txt").read_text().split()) == list("012345")
 
 
-@pytest.mark.parametrize("killer", [0, 5])
 @pytest.mark.parametrize(
-    ("mode", "mark"),
-    [("loadscope", ""), ("loadfile", ""), ("loadgroup", ""), ("loadgroup", GROUP)],
-    ids=["loadscope", "loadfile", "loadgroup", "loadgroup-marked"],
+    ("mode", "mark", "killer"),
+    [
+        ("loadscope", "", 0),
+        ("loadfile", "", 5),
+        ("loadgroup", GROUP, 0),
+        *further_sets(("loadscope", "", 5), ("loadfile", "", 0), ("loadgroup", GROUP, 5)),
+        *further_sets(("loadgroup", "", 0), ("loadgroup", "", 5)),
+    ],
 )
 def test_a_killed_worker_costs_one_run(tmp_path: Path, mode: str, mark: str, killer: int) -> None:
     check(Laboratory(tmp_path / "lab"), "--dist", mode, mark=mark, killers=(killer,))
 
 
-@pytest.mark.parametrize("mode", ["loadscope", "loadfile", "loadgroup"])
+@pytest.mark.parametrize("mode", ["loadscope", *further("loadfile", "loadgroup")])
 def test_workers_that_die_one_after_the_other_and_at_once(tmp_path: Path, mode: str) -> None:
     check(Laboratory(tmp_path / "lab"), "--dist", mode, killers=(0, 1, 2, 4))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from expedition import Archive, Trajectory
+from tests.thoroughness import further
 
 SUMMARY = """
 import numpy as np
@@ -140,7 +141,7 @@ class TestTheCall:
         (summary,) = lab.archive.summaries()
         assert summary.data["status"] == ["done", "pending", "pending"]
 
-    @pytest.mark.parametrize("options", [(), ("-n2",)])
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))])
     def test_skips_itself(self, lab, options):
         lab.experiment(
             """
@@ -240,7 +241,7 @@ class TestFailures:
         (summary,) = lab.archive.summaries()
         assert summary.status == "done"
 
-    @pytest.mark.parametrize("options", [("-x",), ("--maxfail", "1"), ("-x", "-n2")])
+    @pytest.mark.parametrize("options", [("-x",), ("-x", "-n2"), *further(("--maxfail", "1"))])
     def test_no_call_after_an_early_end(self, lab, options):
         lab.experiment(
             """
@@ -418,7 +419,7 @@ class TestGenerations:
             "sweep",
             *["expansion"] * 2,
         ]
-        for dist in ("load", "worksteal", "loadscope"):  # the other schedulers are kinds of the last one
+        for dist in ("load", "loadscope"):  # the other schedulers are kinds of these
             out = lab.run("-n2", "--dist", dist, "--archive", dist).exits(0)
             out.says("4/4 runs · 4 done", "4 passed")
             assert content(dist) == alone, dist
@@ -435,7 +436,8 @@ class TestGenerations:
         # A design that has grown to them meanwhile does not run them again.
         lab.run("--resume").exits(0).says("nothing to do")
 
-    def test_several_sweeps_at_once(self, lab):
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))])
+    def test_several_sweeps_at_once(self, lab, options):
         for name, last in (("exp_a", 3), ("exp_b", 5)):
             lab.experiment(
                 f"""
@@ -452,13 +454,10 @@ class TestGenerations:
                 f"{name}.py",
             )
         lab.experiment("@experiment\ndef exp_c(e): pass", "exp_c.py")
-        for options in ((), ("-n2",)):
-            archive = f"archive{len(options)}"
-            lab.run(*options, "--archive", archive).exits(0).says("21/21 runs · 21 done")
-            found = Archive(lab.path / archive)
-            assert [r.params["n"] for r in found.runs("experiment == 'exp_a'")] == [0, 0, 1, 1, 2, 2, 3, 3]
-            assert [r.id for r in found.runs("experiment == 'exp_b'")][-2:] == ["n=5-rep=0", "n=5-rep=1"]
-            assert {s.experiment: s.attempt for s in found.summaries()} == {"exp_a": 2, "exp_b": 4}
+        lab.run(*options).exits(0).says("21/21 runs · 21 done")
+        assert [r.params["n"] for r in lab.archive.runs("experiment == 'exp_a'")] == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert [r.id for r in lab.archive.runs("experiment == 'exp_b'")][-2:] == ["n=5-rep=0", "n=5-rep=1"]
+        assert {s.experiment: s.attempt for s in lab.archive.summaries()} == {"exp_a": 2, "exp_b": 4}
 
     def test_need_only_the_files_that_have_new_runs(self, lab):
         for name in ("exp_a", "exp_b"):
@@ -497,7 +496,7 @@ class TestGenerations:
         assert not (lab.sweeps()[0] / "expansions.jsonl").exists()
         lab.run("--resume").exits(0).says("nothing to do")
 
-    @pytest.mark.parametrize("options", [(), ("-n2",)])
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))])
     def test_have_a_limit(self, lab, options):
         lab.file("pytest.ini", "[pytest]\nexperiment_max_generations = 3\n")
         lab.experiment(
@@ -515,7 +514,7 @@ class TestGenerations:
         lab.run("--resume", *options).exits(0)
         assert [r.params["a"] for r in lab.records()] == [0, 1, 2, 3, 4, 5]
 
-    @pytest.mark.parametrize("options", [("-x",), ("-x", "-n2")])
+    @pytest.mark.parametrize("options", [("-x",), *further(("-x", "-n2"))])
     def test_end_with_a_failure_when_that_is_asked_for(self, lab, options):
         lab.experiment(
             """

@@ -15,6 +15,7 @@ from expedition import Archive, RunRecord
 from expedition.archive import analysis_notebook
 from expedition.errors import OutputExistsError, RecordNotFoundError
 from tests.plugin.conftest import IMPORTS, Lab
+from tests.thoroughness import further
 
 ANALYSED = """
 from helper import half
@@ -55,7 +56,7 @@ def said(record: RunRecord) -> list[str]:
 
 
 class TestAfterTheRun:
-    @pytest.mark.parametrize("workers", [(), ("-n2",)])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))])
     def test_they_get_the_complete_record_in_order(self, analysed: Lab, workers: tuple[str, ...]) -> None:
         analysed.run("-P", "N=6", *workers, path="02_basic.py").exits(0)
         for alpha, record in enumerate(analysed.records(), 1):

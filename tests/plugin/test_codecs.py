@@ -9,6 +9,7 @@ import pytest
 
 from expedition import Trajectory, Undecoded, register_codec
 from expedition.values import codecs
+from tests.thoroughness import further
 
 SHAPES = """
 class Vector:
@@ -95,7 +96,7 @@ class VectorCodec:
 
 
 @pytest.mark.parametrize("conftest", [CODEC, HOOKS], ids=["registered", "hooks"])
-@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["serial", "xdist"])
+@pytest.mark.parametrize("workers", [[], *further(["-n2"])], ids=["serial", "xdist"])
 def test_a_sweep_over_values_of_ones_own(project, conftest, workers):
     project.file("conftest.py", conftest)
     project.spawn("--experiments", ".", *workers).exits(0).omits("Error")

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from expedition import Archive
+from tests.thoroughness import further
 
 TWO = """
 @experiment.parametrize("alpha", [0.1, 1.0])
@@ -150,7 +151,7 @@ class TestFunctions:
             ("nice name", "exp_a/any_name"),
         }
 
-    @pytest.mark.parametrize("options", [(), ("-n2",)])
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))])
     def test_what_a_function_returns_fails_the_run(self, lab, options):
         lab.experiment("@experiment.parametrize('a', [1, None])\ndef exp_a(e, a): return a and {'b': a}")
         lab.run(*options).exits(1).says("exp_a returned a dict, which nothing records; store it with")
@@ -484,7 +485,7 @@ class TestPytestFeatures:
         assert "not good enough" in found["own_fail"].error.message
         assert "int" in found["returns"].error.message
 
-    @pytest.mark.parametrize("options", [[], ["-n2"]], ids=["one process", "workers"])
+    @pytest.mark.parametrize("options", [[], *further(["-n2"])], ids=["one process", "workers"])
     def test_a_skip_is_told_with_its_line(self, lab, options):
         lab.experiment(
             """

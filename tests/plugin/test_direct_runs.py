@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from expedition import experiment
+from tests.thoroughness import further
 
 SCRIPT = '''\
 """Ridge regression.
@@ -59,7 +60,7 @@ def script(lab, text=SCRIPT, name="exp_ridge.py"):
     return lab.file(name, text)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [*further(()), ("-n", "2")])
 def test_a_script_runs_as_pytest_would(lab, workers):
     script(lab)
     done = python(lab, "exp_ridge.py", "--alpha", "0.5", "--word=a b", "--N_SPLITS=3", *workers, "-v")

@@ -8,6 +8,7 @@ import pytest
 
 from expedition import Trajectory
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further
 from tests.trajectory.growing import steps, update_and_compare
 
 EXPERIMENT = """
@@ -34,7 +35,7 @@ def lab(tmp_path: Path) -> Laboratory:
     return Laboratory(tmp_path / "lab")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, *further(2)])
 def test_a_resume_extends_what_the_first_invocation_wrote(lab: Laboratory, workers: int) -> None:
     lab.write("exp_grown.py", EXPERIMENT.format(runs=8, pause=0))
     lab.run("-n", workers, "-k", "not 5").exits(1)

@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 MARKED = "from expedition import experiment\n@experiment.hook('load')\n"
 
@@ -30,7 +31,7 @@ def adding(name: str) -> str:
 CALL = "@experiment\ndef exp_a(e): e['got'] = e.apply_hook('load', x='1', default='nothing')\n"
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), *further(("-n2",))])
 class TestNearness:
     def test_the_nearest_is_called(self, lab: Lab, workers: tuple[str, ...]) -> None:
         lab.file("conftest.py", hook("root"))
@@ -279,7 +280,7 @@ class TestReports:
         for name in ("load at", "before_run at", "elsewhere"):
             assert f"hook {name}" not in text
 
-    @pytest.mark.parametrize("workers", [(), ("-n2",)])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))])
     def test_one_that_another_of_its_file_leaves_no_chance(self, lab: Lab, workers: tuple[str, ...]) -> None:
         """Two that replace in one file are a mistake; adding, calling the outer one, and other files are none."""
         lab.file("conftest.py", hook("root"))

@@ -53,6 +53,32 @@ def test_tests_run_as_without_it(lab):
     assert with_plugin.code == without.code == 1
 
 
+def test_only_the_asserts_of_the_project_are_rewritten(lab):
+    lab.file(
+        "conftest.py",
+        """
+        import sys
+
+        def pytest_sessionfinish(session):
+            who = "worker" if hasattr(session.config, "workerinput") else "main"
+            with open(f"loaders-{who}.txt", "w") as stream:
+                for name in sorted(sys.modules):
+                    if name.startswith("expedition."):
+                        print(name, type(sys.modules[name].__spec__.loader).__name__, file=stream)
+        """,
+    )
+    lab.experiment("@experiment\ndef exp_a(e):\n    a = 3\n    assert a == 4")
+    lab.spawn("--experiments", ".", "-n1").exits(1).says("assert 3 == 4")
+    for who in ("main", "worker"):
+        loaders = dict(line.split() for line in (lab.path / f"loaders-{who}.txt").read_text().splitlines())
+        names = {
+            name for name in loaders if ".experiment_" not in name
+        }  # such files are experiments to pytest
+        later = {loaders[name] for name in names - ALLOWED}
+        assert len(loaders) > 50
+        assert later == {"SourceFileLoader"}
+
+
 def test_importing_the_package_is_cheap():
     program = """
 import sys

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from tests.thoroughness import further
+
 SWEEP = """
 import os
 from pathlib import Path
@@ -39,7 +41,7 @@ def ran(lab):
     return [int(line) for line in (sweep / "order.txt").read_text().split()]
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
+@pytest.mark.parametrize("options", [(), *further(("-n2",))])
 def test_only_what_failed_runs_again(failing, options):
     failing.run("--lf", *options).exits(1).says("run-last-failure: rerun previous 2 failures", "2 failed")
     assert sorted(ran(failing)) == [1, 3]
@@ -89,7 +91,7 @@ def test_failed_first(failing, options):
     assert ran(failing) == [1, 3, 0, 2]
 
 
-@pytest.mark.parametrize("options", [(), ("-n1",)])
+@pytest.mark.parametrize("options", [(), *further(("-n1",))])
 def test_new_first(failing, options):
     failing.file("bad.txt")
     file = failing.path / "exp_a.py"

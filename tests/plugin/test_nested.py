@@ -12,6 +12,7 @@ import pytest
 from expedition import Archive, Run, RunRecord, Trajectory
 from expedition.errors import ExperimentError
 from tests.plugin.conftest import IMPORTS, Lab
+from tests.thoroughness import further
 
 CHILD = (
     IMPORTS
@@ -47,7 +48,7 @@ def children(record: RunRecord) -> dict[str, str]:
     return {child.path.name: child.status for child in record.children}
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), *further(("-n2",))])
 class TestRecord:
     def test_it_is_a_run_of_its_own(self, family: Lab, workers: tuple[str, ...]) -> None:
         parent(family, "e['got'] = e.run_child(exp_b.exp_b, K=3, alpha=2).data['y']; print('parent prints')")

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from tests.thoroughness import further
+
 SWEEP = """
 import enum
 from typing import Literal
@@ -62,7 +64,7 @@ def test_exactly_the_selected_runs_run_again(lab, options):
     assert manifest["options"]["archive_select"] == FAILED
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
+@pytest.mark.parametrize("options", [(), *further(("-n2",))])
 def test_values_are_those_that_were_recorded_wherever_they_came_from(lab, options):
     lab.experiment(SWEEP)
     lab.file("given.yml", "b: 0.125\nfree: [1, null, x]\n")
@@ -140,7 +142,7 @@ def test_an_experiment_without_a_sweep(lab):
     assert [(i, d["y"]) for i, *_, d, _ in last(lab)] == [("x=3", 3), ("x=1", 1)]
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
+@pytest.mark.parametrize("options", [(), *further(("-n2",))])
 def test_other_selections_hold_within_it(lab, options):
     lab.experiment(SWEEP)
     lab.run("-q").exits(1)
@@ -330,7 +332,7 @@ def test_a_secret_comes_from_the_options_again(lab):
     assert [(i, p["token"], d["n"]) for i, _, p, _, d, _ in last(lab)] == [("a=1", "***", 8)]
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
+@pytest.mark.parametrize("options", [(), *further(("-n2",))])
 def test_a_run_whose_record_was_edited_is_called_by_the_values_that_it_has(lab, options):
     lab.experiment(SWEEP)
     lab.run("-q").exits(1)

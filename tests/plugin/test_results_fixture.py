@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from tests.thoroughness import further
+
 TRAIN = """
 @experiment.parametrize("alpha", [0.1, 0.5, 2.0])
 @experiment.replicate(2)
@@ -42,7 +44,7 @@ def read(record):
     return [one for one in record.inputs if one["kind"] == "run"]
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
+@pytest.mark.parametrize("options", [(), *further(("-n2",))])
 def test_an_experiment_reads_runs_of_another(trained, options):
     record = use(trained, "'exp_train', where='alpha < 1 and rep == 0'", *options)
     assert record.data == {"ids": ["alpha=0.1-rep=0", "alpha=0.5-rep=0"], "losses": [1.0, 5.0]}

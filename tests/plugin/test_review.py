@@ -11,6 +11,7 @@ import pytest
 
 from expedition import Archive, Trajectory
 from expedition.errors import ExpressionError
+from tests.thoroughness import further
 
 
 class TestOtherParametersOnResume:
@@ -60,7 +61,7 @@ class TestOtherParametersOnResume:
             assert trajectory.res.used[:].tolist() == [10, 10, 20, 20]
         assert [r.params["STEPS"] for r in lab.records()] == [10, 10, 20, 20]
 
-    @pytest.mark.parametrize("options", [(), ("-n2",)], ids=["alone", "workers"])
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))], ids=["alone", "workers"])
     def test_constants_that_came_and_went(self, lab, options):
         self.write(lab, "STEPS = 10\nGONE = 1", "[STEPS, GONE]")
         lab.run(*options).exits(0)
@@ -146,7 +147,7 @@ def test_replicates_added_to_a_run_that_failed(lab, monkeypatch, fails_again):
 class TestMutableValues:
     """A run gets values of its own: what it changes in them no other run and no record sees."""
 
-    @pytest.mark.parametrize("options", [(), ("-n2",)], ids=["alone", "workers"])
+    @pytest.mark.parametrize("options", [(), *further(("-n2",))], ids=["alone", "workers"])
     def test_swept_and_changed_by_a_fixture(self, lab, options):
         lab.experiment(
             """

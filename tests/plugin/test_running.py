@@ -19,6 +19,7 @@ import pytest
 import expedition
 from expedition.errors import ExperimentError, RunFailedError
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 SWEPT = """
 X = None
@@ -52,7 +53,7 @@ def test_records_come_in_the_order_of_the_design_whatever_became_of_them(swept: 
     assert all(isinstance(record, expedition.RunRecord) for record in records)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *further(0)])
 def test_values_arrive_as_they_are(swept: Lab, workers: int) -> None:
     value = {
         "tuple": (1, "1", None, 1.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 
 def everything(lab: Lab) -> str:
@@ -13,7 +14,7 @@ def everything(lab: Lab) -> str:
     return "\n".join(str(p) + p.read_bytes().decode("utf-8", "replace") for p in files if p.is_file())
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), *further(("-n2",))])
 def test_every_part_of_a_secret_is_one(lab: Lab, workers: tuple[str, ...]) -> None:
     lab.experiment(
         """

@@ -10,6 +10,7 @@ import pytest
 from expedition import Trajectory
 from expedition.cli.main import main
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 SECRET = "sk-9\"ü'7f\\x"
 """Has what JSON escapes."""
@@ -49,7 +50,7 @@ def everything(lab: Lab) -> str:
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), *further(("-n2",))])
 @pytest.mark.parametrize("way", ["option", "literal", "config"])
 def test_it_is_nowhere(lab: Lab, workers: tuple[str, ...], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = EXPERIMENT if way != "literal" else EXPERIMENT.replace('"unset"', repr(SECRET))

@@ -12,6 +12,7 @@ import pytest
 
 from expedition import Archive, Trajectory
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further, thorough
 
 TESTED = """
 EPOCHS: int = 100
@@ -51,7 +52,7 @@ class TestTestingMode:
         lab.run("--testing", "-P", "EPOCHS=7", "-P", "exp_a:alpha=3.0").exits(0)
         assert seen(lab) == [[7, 50, 3.0], [7, 50]]
 
-    @pytest.mark.parametrize("workers", [(), ("-n2",)])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))])
     def test_it_does_not_leak_into_the_next_run(self, lab: Lab, workers: tuple[str, ...]) -> None:
         lab.experiment(TESTED, "exp_a.py")
         lab.experiment(
@@ -185,6 +186,7 @@ class TestDebugRuns:
         assert [path.name for path in folder.iterdir()] == ["debug"]
         assert [r.data["wait"] for r in lab.records()] == [0.1]
 
+    @thorough  # as durability/test_concurrency.py has it every day
     def test_two_at_a_time(self, lab: Lab) -> None:
         lab.experiment(
             "X: int = 0\n@experiment.parametrize('a', list(range(40)))\ndef exp_a(e, a): e['x'] = X"

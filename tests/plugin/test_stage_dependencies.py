@@ -8,6 +8,7 @@ import pytest
 
 from expedition.authoring.source_digest import digest_of
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 DECORATORS = """
 import functools
@@ -199,7 +200,7 @@ def test_stages_that_ask_for_each_other_are_refused(lab: Lab, stages: str, circl
     lab.refused().says("exp_a.py", f"the stages ask for each other in a circle: {circle}")
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), *further(("-n2",))])
 def test_a_cached_function_depends_on_what_the_functions_that_it_calls_read(
     lab: Lab, workers: tuple[str, ...]
 ) -> None:

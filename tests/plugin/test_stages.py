@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.plugin.conftest import Lab
+from tests.thoroughness import further
 
 COUNT = """
 import os, pathlib
@@ -269,7 +270,7 @@ class TestCachedFunctions:
         counting.run().exits(0)
         assert counts(counting) == {"f": 2}
 
-    @pytest.mark.parametrize("workers", [(), ("-n2",)])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))])
     def test_arguments_that_are_alike_do_not_mix(self, counting: Lab, workers: tuple[str, ...]) -> None:
         counting.experiment(
             """
@@ -371,7 +372,7 @@ class TestSavedValues:
             e["model"] = [words["t"], int(words["x"].sum())]
         """
 
-    @pytest.mark.parametrize("workers", [(), ("-n2",)])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))])
     def test_another_run_loads_what_one_has_saved(self, lab: Lab, workers: tuple[str, ...]) -> None:
         lab.experiment(self.SAVING, "exp_save.py")
         lab.experiment(self.LOADING, "exp_load.py")

@@ -14,6 +14,8 @@ import time
 import pytest
 from scipy.stats import t
 
+from tests.thoroughness import further
+
 SWEEP = """
 VALUES = {1: [1.0, 2.0, 4.0], 2: [10.0, 10.0, 10.0]}
 
@@ -199,7 +201,7 @@ class TestProgress:
 class TestExitCodes:
     """0 settled, 1 not settled, 2 interrupted, 4 usage, 5 nothing collected: with and without workers."""
 
-    @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "workers"])
+    @pytest.mark.parametrize("workers", [(), *further(("-n2",))], ids=["alone", "workers"])
     def test_nothing_collected(self, lab, workers):
         (lab.path / "empty").mkdir()
         lab.run(*workers, path="empty").exits(5)

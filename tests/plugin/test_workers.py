@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.thoroughness import further
+
 SWEEP = """
 import random
 
@@ -63,13 +65,16 @@ def content(lab, archive):
     return found
 
 
-def test_every_distribution_gives_the_same_records(lab):
+@pytest.mark.parametrize(
+    "distributions", [("load", "loadgroup"), *further(("worksteal", "loadscope", "loadfile"))]
+)
+def test_every_distribution_gives_the_same_records(lab, distributions):
     lab.experiment(SWEEP)
     lab.run("--archive", "alone").exits(1)
     alone = content(lab, "alone")
     assert len(alone) == 7
     assert sorted(r["status"] for r in alone.values()) == ["done"] * 5 + ["failed", "skipped"]
-    for dist in ("load", "worksteal", "loadscope", "loadfile", "loadgroup"):
+    for dist in distributions:
         lab.run("-n2", "--dist", dist, "--archive", dist).exits(1).says("1 failed, 5 passed, 1 skipped")
         assert content(lab, dist) == alone, dist
         assert sorted(p.name for p in (lab.path / dist).rglob("trajectory.h5")) == ["trajectory.h5"] * 2

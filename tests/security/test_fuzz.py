@@ -51,14 +51,14 @@ def problems_of(source: Path, work: Path, seeds: list[int], kinds: tuple[str, ..
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_file_is_read_or_refused(small: Path, tmp_path: Path, kind: str) -> None:
     first = 1_000_000 if FACTOR > 1 else 0  # a thorough night tries others than those of every day
-    seeds = list(range(first, first + examples(8)))
+    seeds = list(range(first, first + examples(4)))
     assert problems_of(small, tmp_path, seeds, (kind,)) == []
 
 
 def test_a_changed_zip_is_read_or_refused(small: Path, tmp_path: Path) -> None:
     file = tmp_path / "runs.zip"
     assert expedition(["archive", "compress", str(file), "--all", "--archive", str(small)]) == 0
-    assert problems_of(file, tmp_path / "work", list(range(examples(6)))) == []
+    assert problems_of(file, tmp_path / "work", list(range(examples(4)))) == []
 
 
 COVERED = ("experiment_journal.jsonl", "series.bin", "array.npy", "frame.parquet")

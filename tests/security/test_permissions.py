@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from expedition.archive.index import SETTLING
 from expedition.plugin.locks import hold
 from expedition.recording.files import replace_file
 from expedition.recording.journal import Journal
@@ -45,6 +47,7 @@ def test_what_is_made_follows_the_umask(laboratory: Laboratory, umask: int) -> N
     before = os.umask(umask)
     try:
         laboratory.run("-n2" if umask == 0o077 else "-v").exits(0)
+        time.sleep(SETTLING / 1e9 + 0.1)  # only then the index keeps a row
         laboratory.pytest("--archive-list").exits(0)
         laboratory.pytest("--archive-compress", "runs.zip", "--all").exits(0)
         laboratory.pytest("--archive-export", "folder", "--archive-output", "plain", "--all").exits(0)

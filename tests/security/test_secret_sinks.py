@@ -17,6 +17,7 @@ import h5py
 import pytest
 
 from tests.durability.laboratory import Laboratory
+from tests.thoroughness import further
 
 SECRET = "s3cr3t-\"ü'-\\-of-the-suite"
 PARTS = ("s3cr3t", "of-the-suite")
@@ -130,7 +131,7 @@ def nowhere(folder: Path, *texts: str, source: str = "") -> None:
                 assert not [part for part in PARTS if part.encode() in content], f"{path}: {name}"
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n2", *further("-n0")])
 def test_no_sink_has_it(laboratory: Laboratory, workers: str) -> None:
     laboratory.write("exp_a.py", EXPERIMENT.format(value="'unset'"))
     for words in (

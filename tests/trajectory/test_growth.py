@@ -20,6 +20,7 @@ import xarray as xr
 from expedition.trajectory import Trajectory, compile_trajectory, update_trajectory
 from expedition.trajectory.file import format as fmt
 from expedition.trajectory.growing import splice
+from tests.thoroughness import further
 from tests.trajectory.growing import GrowingSweep, differences, steps, update_and_compare
 
 Build = Callable[..., GrowingSweep]
@@ -569,7 +570,7 @@ def test_netcdf_reads_every_variable_of_an_extended_file(grow: Build) -> None:
         assert len(file.dimensions["run"]) == 4
 
 
-@pytest.mark.parametrize("rows", [2, 5])
+@pytest.mark.parametrize("rows", [2, *further(5)])
 def test_many_chunks(grow: Build, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(fmt, "ROW_CHUNK", rows)
     monkeypatch.setattr(fmt, "OBS_CHUNK", rows)

@@ -163,7 +163,7 @@ TEXTS = st.sampled_from(["", "what it is", "what it is", "other"])
 
 
 @settings(
-    max_examples=examples(12),
+    max_examples=examples(8),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

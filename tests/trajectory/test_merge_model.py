@@ -165,7 +165,7 @@ def check(traj: Trajectory, expected: Sequence[Row]) -> None:
                 )
 
 
-SLOW = settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=examples(5), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SLOW
@@ -266,7 +266,7 @@ one_kind = kinds.flatmap(
 several_kinds = st.lists(columns, min_size=2, max_size=3)
 
 
-@settings(SLOW, max_examples=examples(8))
+@settings(SLOW, max_examples=examples(5))
 @given(st.one_of(one_kind, several_kinds))
 def test_columns_of_arrays_are_exact_without_the_inputs(inputs: list[list[Any]]) -> None:
     cells = [cell for cells in inputs for cell in cells]
@@ -288,7 +288,7 @@ def test_columns_of_arrays_are_exact_without_the_inputs(inputs: list[list[Any]])
                 assert entries[0] == entries[1]
 
 
-@settings(SLOW, max_examples=examples(8))
+@settings(SLOW, max_examples=examples(5))
 @given(kinds.flatmap(lambda kind: st.lists(st.lists(kind, min_size=1, max_size=2), min_size=2, max_size=3)))
 def test_parameters_that_are_arrays_are_exact(inputs: list[list[Any]]) -> None:
     with folder() as root, warnings.catch_warnings():
@@ -317,7 +317,7 @@ tracked = dtypes.flatmap(
 )
 
 
-@settings(SLOW, max_examples=examples(8))
+@settings(SLOW, max_examples=examples(5))
 @given(st.lists(st.one_of(tracked, st.lists(observations, min_size=1, max_size=3)), min_size=2, max_size=3))
 def test_series_are_what_the_compiler_makes_of_all_runs(inputs: list[list[list[Any]]]) -> None:
     with folder() as root, warnings.catch_warnings():
