@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.durability.laboratory import PATIENCE, Laboratory
+from tests.thoroughness import thorough
 
 EXPERIMENT = """
 import gc, json, logging, os, sys, threading, warnings, random
@@ -62,6 +63,7 @@ def exp_many(e):
 """
 
 
+@thorough  # every day there is the like in test_hygiene.py
 def test_three_hundred_runs_leave_the_process_as_thirty_did(lab: Laboratory) -> None:
     lab.write("exp_many.py", EXPERIMENT)
     lab.run("--tb=no", "-q").exits(1)
@@ -74,6 +76,7 @@ def test_three_hundred_runs_leave_the_process_as_thirty_did(lab: Laboratory) -> 
     assert (statuses.count("done"), statuses.count("failed")) == (200, 101)
 
 
+@thorough  # the same
 def test_fifty_megabytes_of_output_are_in_the_log_and_nowhere_else(lab: Laboratory) -> None:
     lab.write(
         "exp_loud.py",
