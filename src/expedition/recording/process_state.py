@@ -125,7 +125,8 @@ def _set_signal_handlers(before: tuple[Any, ...]) -> None:
 
 
 def _mask_of_files() -> int:
-    mask = os.umask(0o022)  # it can be read only so
+    # It can be read only by setting it; what another thread makes meanwhile is not to be open to others.
+    mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
