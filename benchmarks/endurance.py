@@ -137,7 +137,7 @@ def putting_back() -> Figure:
     """What it takes to note the state of a process before a run, and to compare it afterwards."""
     from expedition.recording.process_state import ProcessState
 
-    state = ProcessState()
+    state = ProcessState(lambda file: False)
 
     def action() -> None:
         state.remember()

@@ -90,8 +90,9 @@ def _sweep_names() -> Iterator[str]:
 def _sweep(path: Path, shape: Shape, count: int, rng: random.Random) -> None:
     path.mkdir(parents=True)
     name = shape.namespace.rpartition("/")[2]
-    about = {"name": name, "file": f"{shape.namespace}.py", "function": name, "namespace": shape.namespace}
-    about |= {"description": "Made for a benchmark."} | ({"testing": True} if rng.random() < 0.05 else {})
+    about: dict[str, Any] = {"name": name, "file": f"{shape.namespace}.py", "function": name}
+    about |= {"namespace": shape.namespace, "description": "Made for a benchmark."}
+    about |= {"testing": True} if rng.random() < 0.05 else {}
     rows = [_row(shape, index, path) for index in range(count)]
     declared = {"alpha": ABOUT | {"swept": True}, "fold": {"type": "int", "swept": True}}
     manifest = {

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness import MEGABYTE, Bench, Figure, least_seconds, sweep_folder
 
@@ -110,8 +112,12 @@ def frames(bench: Bench, runs: int) -> Iterator[Figure]:
     with Trajectory.open(sweep) as trajectory:
         for name in ("frame", "sparse"):
             column = trajectory.res[name]
-            took = least_seconds(lambda column=column: column[next(numbers)], calls=10)
+            took = least_seconds(partial(_read_next, column, numbers), calls=10)
             yield Figure(f"read one {name}, CPU", took * 1e3, "ms", 50)
+
+
+def _read_next(column: Any, numbers: Iterator[int]) -> object:
+    return column[next(numbers)]
 
 
 def compile_apart(sweep: Path) -> tuple[float, int]:

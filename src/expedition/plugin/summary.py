@@ -89,7 +89,7 @@ def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None 
     The table holds the runs of the present design, whose run keys are `keys`; others are counted.
     """
     sweep = SweepFolder.open(path)
-    names = list(sweep.parameters)
+    parameters = sweep.parameters
     results: dict[str, None] = {}
     rows: dict[int, dict[str, object]] = {}
     counts: dict[str, int] = {}
@@ -106,7 +106,7 @@ def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None 
         row["status"] = line["status"]
         for name, tagged in line["data"].items():
             if is_scalar(tagged):
-                column = result_column(name, sweep.parameters)
+                column = result_column(name, parameters)
                 results[column] = None
                 row[column] = decode(tagged)
         rows[entry.index] = row
@@ -114,7 +114,7 @@ def summary_lines(path: Path, *, keys: set[str], base: Path, place: Path | None 
     if ordered:
         table = sweep_table(
             ordered,
-            parameters=names,
+            parameters=list(parameters),
             results=list(results),
             replicates=any(entry.replicate for entry in sweep.entries),
         )
