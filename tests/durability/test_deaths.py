@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 
@@ -284,9 +285,11 @@ def test_a_worker_that_is_killed_costs_one_run(lab: Laboratory) -> None:
     os.kill(victim, signal.SIGKILL)
     started.wait_for(lambda: "CRASHED" in started.text())
     (lab.side / "go").touch()
-    started.end().exits(1)
+    text = started.end().exits(1).text
     found = listed(lab)
     assert sorted(found.values()) == ["crashed", "done", "done", "done"]
+    assert re.search(r"^_+ exp_\w+\[x=\d\] _+$", text, re.MULTILINE)  # the heading of the failure
+    assert re.search(r"^FAILED exp_\w+\.py::exp_\w+\[x=\d\] - its worker process died$", text, re.MULTILINE)
 
 
 def test_workers_whose_controller_is_killed_end_by_themselves(lab: Laboratory) -> None:

@@ -251,6 +251,7 @@ def test_a_lost_run_runs_again_as_a_new_attempt(lab: Laboratory, mode: str) -> N
         assert (record.attempt, record.data["attempt"]) == (1, 1)
         earlier = type(record)(record.path / "attempts" / "0")
         assert (earlier.status, earlier.attempt, earlier.data) == ("crashed", 0, {"attempt": 0})
+    assert "8 passed, 2 retried" in text
 
 
 @pytest.mark.parametrize("retries", [1, *further(0)])

@@ -104,6 +104,8 @@ def test_it_is_no_part_of_what_a_run_is(lab: Lab) -> None:
         "e.commit('x.txt', KEY)",
         "e.commit('x.json', {'key': KEY})",
         "e.annotate('x', KEY)",
+        "e.note('with ' + KEY)",
+        "e.tag(KEY)",
         "open('f', 'w').write(KEY); e.commit_file('f')",
     ],
 )
@@ -111,7 +113,12 @@ def test_it_cannot_be_recorded(lab: Lab, statement: str) -> None:
     lab.experiment(
         f"from expedition import Secret\nKEY: Secret[str] = 'unset'\n@experiment\ndef exp_a(e):\n    {statement}"
     )
-    lab.run("-P", "KEY=abcd1234").exits(1).says("holds the text of a secret parameter").omits("abcd1234")
+    name = (
+        "the note" if ".note" in statement else "the tag" if ".tag" in statement else statement.split("'")[1]
+    )
+    out = lab.run("-P", "KEY=abcd1234").exits(1).omits("abcd1234")
+    out.says("holds the text of a secret parameter")
+    assert name in lab.record().error.message
     assert "abcd1234" not in everything(lab)
 
 

@@ -667,3 +667,21 @@ class TestKills:
         write(lab)
         lab.spawn("--experiments", ".", "--resume").exits(0).says("1 stale", "1 crashed", "2 passed")
         assert lab.statuses() == {"a=0": "done", "a=1": "done"}
+
+
+def test_what_is_said_of_stale_runs_that_stay_and_of_settled_ones_that_run_again(lab):
+    write(lab, values="[0, 1, 2]")
+    lab.run("--where", "a == 2").exits(0)
+    lab.run("--resume").exits(0)
+    write(lab, values="[0, 1, 2]", by=5)
+    out = lab.run("--resume", "--why-stale", "--where", "a == 1").exits(0)
+    out.says("exp_a: 3 runs are stale (a=0, a=1, a=2)")  # the order of the design
+    out.says("exp_a: 2 stale runs are not selected, and keep their old record")
+    lab.run("--resume").exits(0).says("2 stale").omits("not selected")
+    lab.run("--resume").exits(0).omits("--force")
+    lab.run("--resume", "--force").exits(0).says("3 done; --force runs settled ones again")
+
+
+def test_what_is_no_path_is_refused(lab):
+    lab.experiment("@experiment\ndef exp_a(e): e.input(3)")
+    lab.run().exits(1).says("an input is the path of a file or folder, but got 3")

@@ -293,7 +293,10 @@ class SweepController:
                 error = "its worker process died"
                 if status == outcomes.TIMEOUT:
                     error = "it did not end when its time was over, so that its worker process was ended"
-                    report.longrepr = f"{report.longrepr}: {error}"
+                # pytest-xdist says of every one that its worker crashed, below the name of the file alone.
+                report.longrepr = error
+                file, _, name = report.nodeid.partition("::")
+                report.location = (file, None, name)
                 self._count(found[0], found[1].index, status, 0.0, error, report.nodeid)
         self._publisher.heard()
 

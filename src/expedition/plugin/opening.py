@@ -168,7 +168,8 @@ class SweepOpening:
         raise usage_error(
             ExperimentError(
                 f"--resume-from {self._settings.resume_from}: {self._given} is no sweep of what was collected: {why}; "
-                f"name the file of its experiment, or another sweep (pytest --archive-overview shows them)"
+                f"name the file of its experiment, or another sweep (the run column of pytest --archive-list has their "
+                f"references)"
             )
         )
 
@@ -179,7 +180,7 @@ class SweepOpening:
         code = self._code_of(node)
         plan = self._collection.plans[node]
         planned = {run.key: run for run in plan.runs}
-        recorded = {key: run for key, run in resumption.recorded.items() if key in planned}
+        recorded = {key: resumption.recorded[key] for key in planned if key in resumption.recorded}
         paired = ", and replicates share their seeds" if plan.paired else ""
         resumption.staleness = self._check.of(
             resumption.sweep,
@@ -206,7 +207,8 @@ class SweepOpening:
         for place, number in found.missing.items():
             runs = "1 settled run" if number == 1 else f"{number} settled runs"
             lines.append(
-                f"{plan.name}: the input {place} of {runs} is not there any more; they are left as they are"
+                f"{plan.name}: the input {place} of {runs} is not there any more; "
+                f"{'it is left as it is' if number == 1 else 'they are left as they are'}"
             )
         if found.reasons:
             lines += [
@@ -214,6 +216,12 @@ class SweepOpening:
                 f"{'stays' if number == 1 else 'stay'}; only a sweep without --resume chooses anew"
                 for by, number in resumption.chosen.items()
             ]
+            kept = len(found.reasons.keys() - self._selected_keys(node))
+            if kept:
+                runs = "1 stale run is" if kept == 1 else f"{kept} stale runs are"
+                lines.append(
+                    f"{plan.name}: {runs} not selected, and {'keeps its' if kept == 1 else 'keep their'} old record"
+                )
             if not self._settings.why_stale:
                 runs = "1 run is" if len(found.reasons) == 1 else f"{len(found.reasons)} runs are"
                 lines.append(
@@ -233,6 +241,10 @@ class SweepOpening:
                 mask=mask,
             )
         return lines
+
+    def _selected_keys(self, node: str) -> set[str]:
+        runs = self._collection.plans[node].runs
+        return {runs[index].key for index in self.sweeps[node].selected} if node in self.sweeps else set()
 
     def select(self, items: Iterable[pytest.Item]) -> None:
         """Take note of the runs that are to run, and of the sweeps in which something else is to be done."""

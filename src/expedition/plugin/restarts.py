@@ -11,7 +11,7 @@ import pytest
 from expedition.archive.recovery import look_at
 from expedition.authoring.plan import PlannedRun
 from expedition.plugin.publishing import ActiveSweep
-from expedition.plugin.retries import retries_of
+from expedition.plugin.retries import RETRIED, retries_of
 from expedition.plugin.settings import Settings
 from expedition.recording import outcomes
 
@@ -106,6 +106,9 @@ class Restarts:
         if self.end_of(node_id) == outcomes.TIMEOUT:
             died = f"it did not end when its time was over, so that its worker {worker} was ended"
         self._say(f"RETRY {node_id}: {died} (attempt {crashes + 1} of {retries + 1})")
+        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.stats.setdefault(RETRIED, []).append(node_id)
         return True
 
     def crashes_of(self, node_id: str) -> int:

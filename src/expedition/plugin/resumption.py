@@ -83,7 +83,8 @@ class Resumption:
             status = "stale" if run.key in self.staleness.reasons else self.statuses.get(run.key, "new")
             counts[status] = counts.get(status, 0) + 1
         order = [s for s in (*outcomes.STATUSES, "stale", "new") if s in counts]
-        return ", ".join(f"{counts[status]} {status}" for status in order)
+        told = ", ".join(f"{counts[status]} {status}" for status in order)
+        return f"{told}; --force runs settled ones again" if self.force else told
 
 
 def find_last(plan: SweepPlan, archive: Path, *, hold: bool) -> Resumption | None:
@@ -146,7 +147,7 @@ def place_of_sweep(name: str, archive: Path, base: Path) -> Path:
     if not found:
         raise ExperimentError(
             f"--resume-from {name}: there is no such sweep in {archive}{near_matches(name, known)}; give its name, its "
-            f"reference (as k3f9 of …-k3f9) or its path"
+            f"reference (as k3f9 of …-k3f9; the run column of pytest --archive-list has it) or its path"
         )
     return found[0].resolve()
 

@@ -16,10 +16,13 @@ from expedition.plugin.failed_fixtures import forget_failed
 from expedition.plugin.settings import Settings
 from expedition.recording import outcomes
 
+RETRIED = "retried"
+"""What pytest counts attempts as that were not the last ones."""
+
 _RETRY = "expedition_retry"
 """Attribute of the report on an attempt that was not the last one."""
 
-_RETRIED = frozenset({outcomes.FAILED, outcomes.TIMEOUT})
+_TRIED_AGAIN = frozenset({outcomes.FAILED, outcomes.TIMEOUT})
 _UNEXPECTED_PASS = "[XPASS(strict)]"
 
 
@@ -64,7 +67,7 @@ class Retries:
         """Count an attempt that was not the last one; the controller has a line for it."""
         if not hasattr(report, _RETRY):
             return None
-        return "retried", "", ""
+        return RETRIED, "", ""
 
 
 def retry_line(report: pytest.TestReport) -> str | None:
@@ -109,7 +112,7 @@ def _is_to_be_retried(item: pytest.Item, reports: list[pytest.TestReport]) -> bo
     if item.session.shouldfail or item.session.shouldstop or any(map(_is_unexpected_pass, reports)):
         return False
     facts = getattr(reports[-1], "expedition", None)
-    return facts is not None and facts["status"] in _RETRIED
+    return facts is not None and facts["status"] in _TRIED_AGAIN
 
 
 def _is_unexpected_pass(report: pytest.TestReport) -> bool:

@@ -81,6 +81,7 @@ class Signals:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
+        __tracebackhide__ = True
         self._depth -= 1
         if self._waiting:
             self._interrupt()
@@ -91,6 +92,7 @@ class Signals:
             _let_the_next_kill(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True  # pytest names the line where the run was
         if number in self._before:
             self._listen(number, armed=number in (signal.SIGINT, signal.SIGTERM))
         now = time.monotonic()
@@ -112,6 +114,7 @@ class Signals:
             self._interrupt()
 
     def _interrupt(self) -> None:
+        __tracebackhide__ = True
         if self._waiting and not self._depth:
             self._waiting = False
             self.raised += 1

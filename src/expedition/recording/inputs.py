@@ -42,7 +42,7 @@ class InputFiles:
 
         Raises `ExperimentError`, with near matches, when there is nothing.
         """
-        text = os.fspath(path)
+        text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
         if not isinstance(text, str) or not text:
             raise ExperimentError(f"an input is the path of a file or folder, but got {path!r}")
         found = Path(os.path.abspath(beside.parent / Path(text).expanduser()))

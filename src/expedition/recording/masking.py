@@ -164,8 +164,10 @@ class Mask:
         """
         if self._may_be_in(line):
             event = json.loads(line)
-            if self._is_in({"$": event.pop("e"), **event}):
-                raise UnstorableError(_refusal("the value"))
+            kind = event.pop("e")
+            if self._is_in({"$": kind, **event}):
+                name = event.get("k", event.get("n"))
+                raise UnstorableError(_refusal(f"the {kind}" if name is None else self.text(repr(name))))
 
     def check_json(self, text: str) -> None:
         """Raise `UnstorableError` when tagged JSON has a secret in it: as a name, text or long number, or packed."""

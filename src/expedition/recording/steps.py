@@ -44,6 +44,7 @@ class Steps:
 
     def let_in(self) -> None:
         """Call what waits. Raises what that raises; does nothing in another than the main thread."""
+        __tracebackhide__ = True  # pytest names the line that was interrupted
         action = self.waiting
         if action is not None and threading.current_thread() is threading.main_thread():
             self.waiting = None
