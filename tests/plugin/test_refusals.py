@@ -71,6 +71,10 @@ FILES = [
     ("@experiment\nclass Exp: pass", ["exp_a.py:2", "plain functions"]),
     ("@experiment(namespace='../up')\ndef exp_a(e): pass", ["exp_a.py:2", "../up"]),
     (
+        "@experiment(timeouts=3)\ndef exp_a(e): pass",
+        ["exp_a.py:2", "no argument timeouts (did you mean 'timeout'?)"],
+    ),
+    (
         "import pytest\n@pytest.mark.parametrize('b', [1, 2])\n@experiment\ndef exp_a(e, b): pass",
         ["exp_a", "'b' is parametrized by pytest", "@experiment.parametrize('b'"],
     ),

@@ -677,7 +677,10 @@ def test_what_is_said_of_stale_runs_that_stay_and_of_settled_ones_that_run_again
     out = lab.run("--resume", "--why-stale", "--where", "a == 1").exits(0)
     out.says("exp_a: 3 runs are stale (a=0, a=1, a=2)")  # the order of the design
     out.says("exp_a: 2 stale runs are not selected, and keep their old record")
-    lab.run("--resume").exits(0).says("2 stale").omits("not selected")
+    for options in (("--collect-only",), ("--where", "a != 1")):  # what was asked for is said also with -q
+        lab.run("--resume", "--why-stale", "-q", *options).exits(0).says("helper.shift was")
+        write(lab, values="[0, 1, 2]", by=6)
+    lab.run("--resume").exits(0).says("1 stale").omits("not selected")
     lab.run("--resume").exits(0).omits("--force")
     lab.run("--resume", "--force").exits(0).says("3 done; --force runs settled ones again")
 

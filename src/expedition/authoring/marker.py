@@ -23,9 +23,11 @@ from expedition.authoring.names import check_namespace
 from expedition.authoring.specs import INCLUDES, UNNAMED, Base, Include, mark
 from expedition.authoring.stages import mark_stage
 from expedition.authoring.testing import mark_testing
-from expedition.errors import ExperimentError
+from expedition.errors import ExperimentError, near_matches
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_ARGUMENTS = ("name", "namespace", "tags", "timeout", "retries")
 
 
 class ExperimentMarker:
@@ -54,6 +56,7 @@ class ExperimentMarker:
         tags: Sequence[str] = (),
         timeout: float | None = None,
         retries: int | None = None,
+        **unknown: object,
     ) -> F | Callable[[F], F]:
         """Mark a function as an experiment, optionally with a name, a namespace, tags and limits.
 
@@ -64,8 +67,13 @@ class ExperimentMarker:
         ``--run-timeout`` and ``--run-retries`` go before both.
 
         Raises `ExperimentError` for a name or tags that are no texts, a namespace that would leave the archive,
-        or limits that are no numbers of at least 0.
+        limits that are no numbers of at least 0, or an argument that is none of these.
         """
+        for wrong in unknown:
+            raise ExperimentError(
+                f"@experiment takes no argument {wrong}{near_matches(wrong, _ARGUMENTS)}; it takes "
+                f"{', '.join(_ARGUMENTS)}"
+            )
         if function is not None:
             mark(function)
             return function

@@ -238,7 +238,7 @@ class SweepController:
                 continue
             self._say(f"resuming {sweep.path.name} of {sweep.plan.name}: {resumption.describe(sweep.plan)}")
             for line in self._opening.about_stale(sweep.node):
-                self._say(line)
+                self._say(line, is_asked=self._settings.why_stale)
             differences = resumption.differences(sweep.plan)
             if differences:
                 self._say(f"  other parameters make other runs: {differences}")
@@ -375,11 +375,12 @@ class SweepController:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print one table per experiment, and where everything is."""
         if self._config.option.collectonly:
-            if self._config.get_verbosity() >= 0:
-                for sweep in self.sweeps.values():
-                    about = self._opening.about_stale(sweep.node) if sweep.resumption is not None else []
-                    for line in preview_lines(sweep.plan, sweep.selected, sweep.resumption, about):
-                        terminalreporter.write_line(line)
+            is_quiet = self._config.get_verbosity() < 0
+            for sweep in self.sweeps.values():
+                about = self._opening.about_stale(sweep.node) if sweep.resumption is not None else []
+                lines = preview_lines(sweep.plan, sweep.selected, sweep.resumption, about)
+                for line in (about if self._settings.why_stale else ()) if is_quiet else lines:
+                    terminalreporter.write_line(line)
             return
         plans = {sweep.plan.name: sweep.plan for sweep in self.sweeps.values()}
         for name, error in self._generations.failures.items():
@@ -389,7 +390,7 @@ class SweepController:
                 terminalreporter.section(sweep.plan.name, sep="-")
                 for line in sweep.summary or self._opening.summary_of(sweep):
                     terminalreporter.write_line(line)
-        if not self._collection.plans and not self._collection.errors:
+        if not (self._collection.plans or self._collection.errors or terminalreporter.stats.get("error")):
             terminalreporter.write_line(
                 f"no function is marked with @experiment in the files named {' '.join(self._settings.file_patterns)}"
             )
@@ -408,10 +409,10 @@ class SweepController:
         for message in self._messages:
             terminalreporter.write_line(f"warning: {message}", yellow=True)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, *, is_asked: bool = False) -> None:
         if self._progress is not None and self._progress.is_open:
             if self._config.get_verbosity() >= 0:
                 self._progress.say(text)
-        elif self._reporter is not None and self._config.get_verbosity() >= 0:
+        elif self._reporter is not None and (is_asked or self._config.get_verbosity() >= 0):
             self._reporter.ensure_newline()
             self._reporter.write_line(text)

@@ -88,7 +88,7 @@ def _parts(contents: RunContents, width: int | None) -> Iterator[Facts | Grid | 
     notes = contents.annotations
     earlier = [*_earlier_attempts(record)]
     if earlier:
-        yield Grid("earlier attempts", ("attempt", "how it ended", "started", "duration"), earlier)
+        yield Grid("earlier attempts", ("attempt", "started", "duration", "how it ended"), earlier)
     if contents.parameters:
         yield Grid(
             "parameters", ("name", "value", "type", "origin", "unit", "description"), [*_parameters(contents)]
@@ -186,7 +186,7 @@ def _earlier_attempts(record: RunRecord) -> Iterator[list[str]]:
     for earlier in record.attempts:
         lasted = format_duration(earlier.duration) if earlier.duration is not None else ""
         ended = status_text(earlier).partition(";")[0]
-        yield [str(earlier.attempt + 1), ended, format_when(earlier.started), lasted]
+        yield [str(earlier.attempt + 1), format_when(earlier.started), lasted, ended]
 
 
 def _code(contents: RunContents) -> str:
