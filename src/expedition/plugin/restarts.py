@@ -108,7 +108,7 @@ class Restarts:
         self._say(f"RETRY {node_id}: {died} (attempt {crashes + 1} of {retries + 1})")
         reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.stats.setdefault(RETRIED, []).append(node_id)
+            reporter._add_stats(RETRIED, [node_id])
         return True
 
     def crashes_of(self, node_id: str) -> int:
